@@ -1,0 +1,203 @@
+"""Settings, checked where they are given, and what this machine offers."""
+
+import math
+import numbers
+import os
+import re
+from collections.abc import Callable
+from typing import Literal, overload
+
+from knock.core.job import Priority
+from knock.errors import ConfigError
+
+StartMethod = Literal["forkserver", "spawn", "fork"]
+START_METHODS: tuple[StartMethod, ...] = ("forkserver", "spawn", "fork")
+# Longer than any job, and small enough that sums stay exact to the microsecond.
+MAX_SECONDS = 10.0**9
+MAX_COUNT = 10**9
+MAX_TYPE_CHARS = 255
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)", re.IGNORECASE)
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+
+
+@overload
+def seconds(name: str, value: object, *, minimum: float = 0.0) -> float: ...
+
+
+@overload
+def seconds(
+    name: str, value: object, *, allow_none: bool, minimum: float = 0.0
+) -> float | None: ...
+
+
+def seconds(
+    name: str, value: object, *, allow_none: bool = False, minimum: float = 0.0
+) -> float | None:
+    """Return a duration in seconds. None is "no limit" where ``allow_none``, never 0 or -1.
+
+    Raises:
+        ConfigError: It is no number (a bool or text is none), not finite, less than ``minimum``,
+            or over 10**9.
+    """
+    if value is None and allow_none:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        none = " or None" if allow_none else ""
+        raise ConfigError(f"{name} must be a number of seconds{none}, not {value!r}")
+    number = float(value)
+    if math.isnan(number) or not minimum <= number <= MAX_SECONDS:
+        raise ConfigError(
+            f"{name} must be between {minimum:g} and {MAX_SECONDS:.0e} seconds, not {value!r}"
+        )
+    return number
+
+
+def count(name: str, value: object, *, minimum: int = 0, maximum: int = MAX_COUNT) -> int:
+    """Return a whole number. Raises ``ConfigError`` for anything else, or out of range."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise ConfigError(f"{name} must be a whole number, not {value!r}")
+    number = int(value)
+    if not minimum <= number <= maximum:
+        raise ConfigError(f"{name} must be between {minimum} and {maximum}, not {value!r}")
+    return number
+
+
+def fraction(name: str, value: object) -> float:
+    """Return a number from 0 to 1. Raises ``ConfigError`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ConfigError(f"{name} must be a number between 0 and 1, not {value!r}")
+    number = float(value)
+    if not 0.0 <= number <= 1.0:
+        raise ConfigError(f"{name} must be between 0 and 1, not {value!r}")
+    return number
+
+
+def size(name: str, value: object) -> int:
+    """Return a size in bytes, given as a whole number or as text such as ``"512MiB"``.
+
+    Raises:
+        ConfigError: It is neither, or negative.
+    """
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value.strip())
+        unit = "" if match is None else match[2].lower().removesuffix("b")
+        factor = _UNITS.get(unit) or _BINARY_UNITS.get(unit)
+        if match is None or factor is None:
+            raise ConfigError(f"{name} must be a size such as '512MiB', not {value!r}")
+        return int(float(match[1]) * factor)
+    return count(name, value, maximum=1 << 62)
+
+
+def priority(value: object) -> Priority:
+    """Return the priority given as ``"high"``, ``"normal"``, ``"low"`` or a ``Priority``."""
+    if isinstance(value, Priority):
+        return value
+    if isinstance(value, str) and value.upper() in Priority.__members__:
+        return Priority[value.upper()]
+    raise ConfigError(f"priority must be 'high', 'normal' or 'low', not {value!r}")
+
+
+def start_method(value: object) -> StartMethod:
+    """Return how workers are started; None is the first of ``START_METHODS``."""
+    if value is None:
+        return START_METHODS[0]
+    for method in START_METHODS:
+        if value == method:
+            return method
+    raise ConfigError(f"start_method must be one of {', '.join(START_METHODS)}, not {value!r}")
+
+
+def job_type(value: object) -> str:
+    """Return the name of a job type: text of 1 to 255 printable characters."""
+    if not isinstance(value, str):
+        raise ConfigError(f"a job type must be text, not {value!r}")
+    if not 0 < len(value) <= MAX_TYPE_CHARS or not value.isprintable():
+        raise ConfigError(
+            f"a job type must have 1 to {MAX_TYPE_CHARS} printable characters, not {value[:300]!r}"
+        )
+    return value
+
+
+def check_retry_delays(delay: float, delay_max: float) -> None:
+    """Raise ``ConfigError`` for a delay over its cap: most likely it was meant in milliseconds."""
+    if delay > delay_max:
+        raise ConfigError(
+            f"retry_delay={delay:g} is over retry_delay_max={delay_max:g}; "
+            "durations are in seconds (knock-mq took ms)"
+        )
+
+
+def usable_cores(read: Callable[[str], str] | None = None) -> tuple[int, str]:
+    """Return how many cores this process may use, at least 1, and what that number comes from.
+
+    The smallest of: the machine's cores, the affinity mask, the quota of its cgroup (v2 or v1,
+    rounded up). ``read`` returns a file's text; it is replaced in tests.
+    """
+    read = _read_text if read is None else read
+    cores, reason = os.cpu_count() or 1, "cores of the machine"
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+        if allowed < cores:
+            cores, reason = allowed, "affinity mask"
+    quota = _cgroup_quota(read)
+    if quota is not None and math.ceil(quota) < cores:
+        cores, reason = max(1, math.ceil(quota)), f"cgroup quota of {quota:g} cores"
+    return cores, reason
+
+
+def _cgroup_quota(read: Callable[[str], str]) -> float | None:
+    try:
+        groups = [line.split(":", 2) for line in read("/proc/self/cgroup").splitlines()]
+    except OSError:
+        return None
+    quotas = []
+    for _, controllers, path in groups:
+        if controllers == "":
+            quotas += _quotas_v2(read, path)
+        elif "cpu" in controllers.split(","):
+            quotas += _quotas_v1(read, path)
+    return min(quotas, default=None)
+
+
+def _ancestors(path: str) -> list[str]:
+    parts = [part for part in path.split("/") if part not in ("", "..")]
+    return ["/".join(["", *parts[:n]]) for n in range(len(parts), -1, -1)]
+
+
+def _quotas_v2(read: Callable[[str], str], path: str) -> list[float]:
+    quotas = []
+    for ancestor in _ancestors(path):
+        try:
+            quota, period = read(f"/sys/fs/cgroup{ancestor}/cpu.max").split()
+        except (OSError, ValueError):
+            continue
+        if quota != "max":
+            quotas.append(int(quota) / int(period))
+    return quotas
+
+
+def _quotas_v1(read: Callable[[str], str], path: str) -> list[float]:
+    quotas = []
+    for ancestor in _ancestors(path):
+        folder = f"/sys/fs/cgroup/cpu{ancestor}"
+        try:
+            quota = int(read(f"{folder}/cpu.cfs_quota_us"))
+            period = int(read(f"{folder}/cpu.cfs_period_us"))
+        except (OSError, ValueError):
+            continue
+        if quota > 0 and period > 0:
+            quotas.append(quota / period)
+    return quotas
+
+
+def _read_text(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read()
+
+
+def thread_cap(workers: int) -> int:
+    """Return how many threads the numeric libraries of each worker may use, at least 1."""
+    cores, _ = usable_cores()
+    return max(1, cores // workers)
