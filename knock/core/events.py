@@ -1,0 +1,443 @@
+"""What the machine hears (past tense) and what it orders (imperative).
+
+All are batches where more than one can come at once, so that purity costs no speed. A *worker* is
+a slot number from 0; its *generation* counts the processes that have filled the slot, so that
+nothing said about one process is ever taken for its successor. A *ticket* names one handing-out
+of one job to one worker; tickets only rise.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from knock.core.job import (
+    AttemptOutcome,
+    Claim,
+    Death,
+    JobError,
+    JobSpec,
+    Settlement,
+    Usage,
+)
+from knock.core.policy import JobPolicy, StopRule
+
+# Not frozen, as in ``core/job.py``: built in the hot path.
+
+
+# --- events: from the callers ---------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class JobsAdded:
+    """The storage holds new jobs.
+
+    ``priority`` is the most urgent among them, ``run_at`` the earliest due time, ``expires_at``
+    the earliest expiry.
+    """
+
+    priority: int
+    run_at: float
+    expires_at: float | None = None
+
+
+@dataclass(slots=True)
+class CancelRequested:
+    """Someone wants these jobs not to run, or to stop running."""
+
+    job_ids: Sequence[int]
+
+
+@dataclass(slots=True)
+class PauseRequested:
+    """Start nothing new; what runs goes on; what waits in windows goes back."""
+
+
+@dataclass(slots=True)
+class ResumeRequested:
+    """Start jobs again."""
+
+
+@dataclass(slots=True)
+class StopRequested:
+    """Start nothing new and end.
+
+    Running jobs may finish until ``deadline`` (UTC seconds; None for ever), then are killed and
+    released uncharged.
+    """
+
+    deadline: float | None
+
+
+@dataclass(slots=True)
+class PolicySet:
+    """A job type is known from now on, or has another policy."""
+
+    job_type: str
+    policy: JobPolicy
+
+
+@dataclass(slots=True)
+class StopRuleSet:
+    """The batch's stop rule, or what is now known of its size."""
+
+    rule: StopRule
+
+
+# --- events: from the storage ---------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class JobsClaimed:
+    """The answer to ``ClaimJobs``.
+
+    ``next_at`` is the earliest future moment at which a waiting job becomes due or expires, or
+    None. ``has_more`` says that due jobs were left because ``limit`` or ``places`` ran out.
+    """
+
+    claim: int
+    jobs: list[Claim]
+    has_more: bool = False
+    next_at: float | None = None
+
+
+@dataclass(slots=True)
+class ClaimFailed:
+    """The storage could not answer ``ClaimJobs`` number ``claim``; nothing was claimed."""
+
+    claim: int
+
+
+@dataclass(slots=True)
+class JobsSettled:
+    """The storage applied batch ``batch``; the jobs in ``stale`` no longer ran that token."""
+
+    batch: int
+    stale: Sequence[int] = ()
+
+
+@dataclass(slots=True)
+class SettleFailed:
+    """The storage could not apply batch ``batch``; nothing of it was applied."""
+
+    batch: int
+
+
+# --- events: from the pool ------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class WorkerReady:
+    """A worker process has booted and takes jobs."""
+
+    worker: int
+    generation: int
+    pid: int | None = None
+
+
+@dataclass(slots=True)
+class WorkerBootFailed:
+    """A worker told that it cannot boot; ``detail`` is its traceback. Its exit follows."""
+
+    worker: int
+    generation: int
+    detail: str
+
+
+@dataclass(slots=True)
+class AttemptEnded:
+    """One job came back from its worker by itself: it returned or raised."""
+
+    ticket: int
+    outcome: AttemptOutcome
+    usage: Usage
+    result: bytes | None = None
+    error: JobError | None = None
+    retryable: bool = True
+    retry_after: float | None = None
+    discard: str | None = None
+
+
+@dataclass(slots=True)
+class AttemptsEnded:
+    """Answers of one worker, in the order in which the jobs ended."""
+
+    worker: int
+    generation: int
+    ended: list[AttemptEnded]
+
+
+@dataclass(slots=True)
+class JobsHandedBack:
+    """A worker gave these back unstarted, since one of their type had failed before them."""
+
+    worker: int
+    generation: int
+    tickets: Sequence[int]
+
+
+@dataclass(slots=True)
+class PermitsRevoked:
+    """The answer to ``RevokePermits``: these had not started and now cannot."""
+
+    worker: int
+    generation: int
+    tickets: Sequence[int]
+
+
+@dataclass(slots=True)
+class KillDropped:
+    """The job that ``KillWorker`` named had ended before; its ``AttemptEnded`` came before this."""
+
+    worker: int
+    generation: int
+    ticket: int
+
+
+@dataclass(slots=True)
+class WorkerExited:
+    """A worker process is gone, and everything that it sent has been told before.
+
+    ``unstarted`` are the tickets whose permits were still there, and those sent between the death
+    and its being told; what remains of the worker's window, at most one ticket, had been taken and
+    is the one to judge. ``started_at`` is when it
+    started (UTC seconds), if known.
+    """
+
+    worker: int
+    generation: int
+    death: Death
+    unstarted: list[int] = field(default_factory=list)
+    started_at: float | None = None
+    usage: Usage | None = None
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a worker's ledger and permit pipe show at one moment.
+
+    ``ticket`` is the job that the ledger names as running (0: none), ``started_at`` its start in
+    UTC seconds. ``permits_left`` counts the permits that the worker has not taken.
+    """
+
+    ticket: int
+    started_at: float
+    permits_left: int
+
+
+@dataclass(slots=True)
+class LedgersRead:
+    """The answer to ``ReadLedgers``: a reading per worker that still lives."""
+
+    readings: Mapping[int, tuple[int, Reading]]
+    """Worker to (generation, reading)."""
+
+
+# --- events: from the clock -----------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class TimePassed:
+    """``next_deadline`` was reached, or may have been."""
+
+
+Event = (
+    JobsAdded
+    | CancelRequested
+    | PauseRequested
+    | ResumeRequested
+    | StopRequested
+    | PolicySet
+    | StopRuleSet
+    | JobsClaimed
+    | ClaimFailed
+    | JobsSettled
+    | SettleFailed
+    | WorkerReady
+    | WorkerBootFailed
+    | AttemptsEnded
+    | JobsHandedBack
+    | PermitsRevoked
+    | KillDropped
+    | WorkerExited
+    | LedgersRead
+    | TimePassed
+)
+
+
+# --- commands: to the storage ---------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class ClaimJobs:
+    """Claim up to ``limit`` due jobs, of each type in ``places`` at most that many.
+
+    Answered by ``JobsClaimed`` or ``ClaimFailed`` with the same number. At most one is out.
+    """
+
+    claim: int
+    limit: int
+    places: Mapping[str, int]
+
+
+@dataclass(slots=True)
+class SettleJobs:
+    """Apply these settlements in one transaction; answered by ``JobsSettled``/``SettleFailed``."""
+
+    batch: int
+    settlements: list[Settlement]
+
+
+@dataclass(slots=True)
+class CancelStored:
+    """Cancel these jobs in the storage if they are still queued."""
+
+    job_ids: Sequence[int]
+
+
+# --- commands: to the pool ------------------------------------------------------------------------
+
+
+class KillCause(StrEnum):
+    """Why knock kills a worker."""
+
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    RELEASED = "released"
+
+
+@dataclass(slots=True)
+class StartWorker:
+    """Start a process for this slot; answered by ``WorkerReady`` or ``WorkerExited``."""
+
+    worker: int
+    generation: int
+
+
+@dataclass(slots=True)
+class StopWorker:
+    """Let the worker end when it has done what it holds; answered by ``WorkerExited``."""
+
+    worker: int
+    generation: int
+
+
+@dataclass(slots=True)
+class KillWorker:
+    """Kill the worker while it runs ``ticket``; None kills it whatever it does.
+
+    The pool first takes all permits of the worker and reads its channel to the end. If the named
+    ticket has ended by then, the permits are given back and ``KillDropped`` answers; else SIGKILL
+    to its group, and ``WorkerExited`` answers.
+    """
+
+    worker: int
+    generation: int
+    ticket: int | None
+    cause: KillCause
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """One job handed to a worker under a ticket."""
+
+    ticket: int
+    job: JobSpec
+    attempt: int
+
+
+@dataclass(slots=True)
+class SendJobs:
+    """Hand these to the worker, in this order, and give their permits."""
+
+    worker: int
+    generation: int
+    jobs: list[Dispatch]
+
+
+@dataclass(slots=True)
+class ResumeType:
+    """Tell a worker that it may run jobs of this type again that are sent from now on.
+
+    After a failed attempt a worker hands back what it holds of that type until it hears this.
+    """
+
+    worker: int
+    generation: int
+    job_type: str
+
+
+@dataclass(slots=True)
+class RevokePermits:
+    """Take back these tickets if they have not started; answered by ``PermitsRevoked``."""
+
+    worker: int
+    generation: int
+    tickets: Sequence[int]
+
+
+@dataclass(slots=True)
+class ReadLedgers:
+    """Look at these workers' ledgers now; answered by ``LedgersRead``."""
+
+    workers: Sequence[int]
+
+
+# --- commands: to the callers ---------------------------------------------------------------------
+
+
+class NoticeName(StrEnum):
+    """What the machine tells of itself; job events are told by the settlements."""
+
+    BREAKER_OPENED = "breaker_opened"
+    BREAKER_HALF_OPENED = "breaker_half_opened"
+    BREAKER_CLOSED = "breaker_closed"
+    WORKER_EXITED = "worker_exited"
+    STOP_RULE_REACHED = "stop_rule_reached"
+
+
+@dataclass(slots=True)
+class Notice:
+    """Something that a caller may want to hear of."""
+
+    name: NoticeName
+    at: float
+    job_type: str = ""
+    worker: int | None = None
+    death: Death | None = None
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Publish:
+    """Tell whoever listens."""
+
+    notices: list[Notice] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class FailPool:
+    """No worker can boot: give up. ``detail`` is the last one's traceback or stderr."""
+
+    detail: str
+
+
+@dataclass(slots=True)
+class EndPool:
+    """Stopped: no worker is left and every settlement was applied."""
+
+
+Command = (
+    ClaimJobs
+    | SettleJobs
+    | CancelStored
+    | StartWorker
+    | StopWorker
+    | KillWorker
+    | SendJobs
+    | ResumeType
+    | RevokePermits
+    | ReadLedgers
+    | Publish
+    | FailPool
+    | EndPool
+)

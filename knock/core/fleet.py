@@ -1,0 +1,223 @@
+"""The worker slots: when a process starts, ends, is looked at, and is killed."""
+
+from collections.abc import Iterable, Sequence
+
+from knock.core.dispatch import revoke
+from knock.core.events import (
+    Command,
+    KillCause,
+    KillWorker,
+    LedgersRead,
+    ReadLedgers,
+    Reading,
+    StartWorker,
+    StopWorker,
+    WorkerBootFailed,
+    WorkerExited,
+    WorkerReady,
+)
+from knock.core.slot import Flight, Phase, Slot
+
+# Boot failures in a row, with no worker ready, after which the pool gives up: a bad import or
+# initializer fails every time.
+BOOT_FAILURES = 3
+_BOOT_DELAY_SECONDS = 0.1
+_BOOT_DELAY_CAP_SECONDS = 5.0
+# How long a worker that was told to end may take (exit handlers of libraries).
+STOP_SECONDS = 5.0
+# A head whose start nobody has seen yet is looked at again so soon.
+_LOOK_AGAIN_SECONDS = 0.01
+
+
+class Fleet:
+    """All slots of a pool. ``failure`` is why no worker can boot, once that is certain."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        self._slots = slots
+        self._is_stopping = False
+        self._stop_at: float | None = None
+        self._boot_failures = 0
+        self.failure: str | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether no process is left and none will come."""
+        return all(slot.phase is Phase.GONE for slot in self._slots)
+
+    def stop(self, deadline: float | None) -> None:
+        """Let every worker end; what still runs at ``deadline`` is killed. An earlier one wins."""
+        if not self._is_stopping or self._stop_at is None:
+            self._stop_at = deadline
+        elif deadline is not None:
+            self._stop_at = min(self._stop_at, deadline)
+        self._is_stopping = True
+
+    def turn(self, now: float) -> list[Command]:
+        """Start what is to be started; when stopping, end what can be ended."""
+        commands: list[Command] = []
+        for slot in self._slots:
+            if self._is_stopping:
+                commands.extend(self._end(slot, now))
+            elif slot.phase is Phase.EMPTY and slot.start_at <= now:
+                slot.generation += 1
+                slot.phase = Phase.BOOTING
+                commands.append(StartWorker(slot.number, slot.generation))
+        return commands
+
+    def _end(self, slot: Slot, now: float) -> Iterable[Command]:
+        if slot.phase is Phase.EMPTY:
+            slot.phase = Phase.GONE
+        elif slot.phase is Phase.BOOTING:
+            yield self._kill(slot, None, KillCause.RELEASED)
+        elif slot.phase is Phase.READY and not slot.revoking and not slot.kill:
+            head = slot.head
+            if head is None:
+                slot.phase = Phase.STOPPING
+                slot.wake_at = now + STOP_SECONDS
+                yield StopWorker(slot.number, slot.generation)
+            elif self._stop_at is not None and self._stop_at <= now:
+                yield self._kill(slot, head.ticket, KillCause.RELEASED)
+
+    def _kill(self, slot: Slot, ticket: int | None, cause: KillCause) -> KillWorker:
+        slot.kill = (ticket, cause)
+        slot.phase = Phase.KILLING
+        return KillWorker(slot.number, slot.generation, ticket, cause)
+
+    # --- boots and deaths ---
+
+    def ready(self, event: WorkerReady) -> None:
+        """A process has booted."""
+        slot = self._slots[event.worker]
+        if slot.phase is Phase.BOOTING and slot.generation == event.generation:
+            slot.phase = Phase.READY
+            slot.pid = event.pid
+            self._boot_failures = 0
+
+    def boot_failed(self, event: WorkerBootFailed) -> None:
+        """Keep why; the exit follows."""
+        slot = self._slots[event.worker]
+        if slot.generation == event.generation:
+            slot.boot_detail = event.detail
+
+    def exited(self, slot: Slot, event: WorkerExited, now: float) -> None:
+        """A process is gone: another takes its slot, later if it could not boot."""
+        is_boot_failure = slot.phase is Phase.BOOTING
+        detail = slot.boot_detail or event.death.stderr or event.death.cause
+        slot.reset()
+        slot.phase = Phase.GONE if self._is_stopping else Phase.EMPTY
+        slot.start_at = now
+        if is_boot_failure:
+            self._boot_failures += 1
+            exponent = min(self._boot_failures - 1, 10)
+            slot.start_at = now + min(_BOOT_DELAY_CAP_SECONDS, _BOOT_DELAY_SECONDS * 2.0**exponent)
+            is_ready = any(other.phase is Phase.READY for other in self._slots)
+            if self._boot_failures >= BOOT_FAILURES and not is_ready and not self._is_stopping:
+                self.failure = detail
+
+    # --- taking back ---
+
+    def take_back(self, slot: Slot, tickets: list[int]) -> list[Command]:
+        """Order these tickets back, if the worker is not being killed (then they come anyway)."""
+        if not tickets or slot.phase is not Phase.READY or slot.kill:
+            return []
+        return [revoke(slot, tickets)]
+
+    def take_back_all(self) -> list[Command]:
+        """Order back everything that has not started."""
+        commands: list[Command] = []
+        for slot in self._slots:
+            commands.extend(self.take_back(slot, list(slot.window)))
+        return commands
+
+    # --- kills ---
+
+    def kill_cancelled(self, slot: Slot, ticket: int) -> list[Command]:
+        """Kill the worker while it runs this cancelled job."""
+        if slot.phase is not Phase.READY or slot.kill:
+            return []
+        return [self._kill(slot, ticket, KillCause.CANCELLED)]
+
+    def kill_dropped(self, slot: Slot, ticket: int) -> None:
+        """The job that was to be killed had ended: the worker lives on."""
+        if slot.phase is Phase.KILLING and slot.kill is not None and slot.kill[0] == ticket:
+            slot.kill = None
+            slot.phase = Phase.READY
+
+    # --- clocks ---
+
+    def time_passed(self, now: float) -> list[Command]:
+        """Look at the workers whose time may be up."""
+        commands: list[Command] = []
+        due: list[int] = []
+        for slot in self._slots:
+            if slot.wake_at is None or slot.wake_at > now or slot.kill:
+                continue
+            if slot.phase is Phase.STOPPING:
+                commands.append(self._kill(slot, None, KillCause.RELEASED))
+            elif slot.phase is Phase.READY:
+                slot.wake_at = None
+                slot.is_looked_at = not slot.revoking
+                due.append(slot.number)
+        if due:
+            commands.append(ReadLedgers(due))
+        return commands
+
+    def judge_clocks(self, event: LedgersRead, now: float) -> list[Command]:
+        """Kill what is over its limit, take back what waits behind a slow job."""
+        commands: list[Command] = []
+        for worker, (generation, reading) in event.readings.items():
+            slot = self._slots[worker]
+            if slot.generation == generation and slot.phase is Phase.READY and not slot.kill:
+                commands.extend(self._judge_clock(slot, reading, now))
+        return commands
+
+    def _judge_clock(self, slot: Slot, reading: Reading, now: float) -> list[Command]:
+        found = self._running(slot, reading, now)
+        if found is None:
+            # Nothing has started: the clock of the head begins no earlier than now.
+            head = slot.head
+            timeout = None if head is None else head.kind.timeout_of(head.claim.job)
+            if timeout is not None:
+                slot.wake_at = now + min(timeout, _LOOK_AGAIN_SECONDS)
+            elif len(slot.window) > 1:
+                slot.wake_at = now + _LOOK_AGAIN_SECONDS
+            return []
+        flight, started_at = found
+        timeout = flight.kind.timeout_of(flight.claim.job)
+        if timeout is not None:
+            if now - started_at >= timeout:
+                return [self._kill(slot, flight.ticket, KillCause.TIMEOUT)]
+            slot.wake_at = started_at + timeout
+        behind = [f.ticket for f in slot.waiting() if f.ticket > flight.ticket]
+        if behind and not slot.revoking:
+            slot.stuck = True
+            return [revoke(slot, behind)]
+        return []
+
+    def _running(self, slot: Slot, reading: Reading, now: float) -> tuple[Flight, float] | None:
+        """The flight that runs and its start, as far as can be believed."""
+        flight = slot.window.get(reading.ticket)
+        if flight is not None:
+            # The ledger is written by the worker: a start outside [sent, now] is not believed.
+            # Nor one after it was first shown, or a job could put its limit off for ever.
+            if slot.shown is None or slot.shown[0] != reading.ticket:
+                slot.shown = (reading.ticket, now)
+            return flight, min(max(reading.started_at, flight.sent_at), slot.shown[1])
+        head = slot.head
+        # The count of permits tells nothing if some were given or taken back since the look.
+        if head is None or not slot.is_looked_at or reading.permits_left >= len(slot.window):
+            return None
+        if slot.taken is None or slot.taken[0] != head.ticket:
+            slot.taken = (head.ticket, now)
+        return head, slot.taken[1]
+
+    def next_deadline(self) -> float | None:
+        """When ``turn`` or ``time_passed`` has something to do though nothing was heard."""
+        moments = [s.wake_at for s in self._slots if s.wake_at is not None and not s.kill]
+        if not self._is_stopping:
+            moments.extend(s.start_at for s in self._slots if s.phase is Phase.EMPTY)
+        elif self._stop_at is not None and any(
+            s.phase is Phase.READY and s.window and not s.revoking for s in self._slots
+        ):
+            moments.append(self._stop_at)
+        return min(moments, default=None)

@@ -1,0 +1,65 @@
+"""Per-type policies: plain data that the decisions read."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how late a job is run again.
+
+    ``retry_attempts`` is the number of retries after errors and timeouts, so a job runs at most
+    ``retry_attempts + 1`` times for these. Crashes, kills for want of memory and attempts lost
+    with their supervisor have budgets of their own; None means ``min(retry_attempts, 2)``.
+    ``retry_delay`` (seconds) is a minimum: see ``Backoff`` in ``core/retry.py``.
+    """
+
+    retry_attempts: int = 0
+    retry_crashes: int | None = None
+    retry_oom: int | None = None
+    retry_lost: int = 2
+    retry_delay: float = 1.0
+    retry_delay_max: float = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerPolicy:
+    """When a job type is held back.
+
+    ``threshold`` consecutive failures open the breaker, as does a failure rate of at least
+    ``failure_rate`` (0 to 1) over the last ``window`` finished attempts, once ``minimum_calls``
+    of them are known; None switches the rate off. While open for ``reset_timeout`` seconds
+    nothing of the type starts; each opening in a row doubles the wait, up to
+    ``reset_timeout_max``. Half-open lets ``probes`` jobs through at once; as many successes in a
+    row close it, one failure opens it again.
+    """
+
+    threshold: int = 5
+    failure_rate: float | None = None
+    window: int = 100
+    minimum_calls: int = 20
+    reset_timeout: float = 30.0
+    reset_timeout_max: float = 300.0
+    probes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPolicy:
+    """Everything that is decided per job type.
+
+    ``timeout`` in seconds of one attempt's running time, None for no limit. ``breaker`` None is
+    no breaker. ``max_concurrency`` bounds the jobs of the type that run at once.
+    """
+
+    timeout: float | None = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    breaker: BreakerPolicy | None = None
+    max_concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRule:
+    """When a batch gives up: after ``failures`` dead jobs, or a ``rate`` (0 to 1) of ``total``."""
+
+    failures: int | None = None
+    rate: float | None = None
+    total: int | None = None

@@ -1,0 +1,150 @@
+"""One worker slot: the process that fills it, and the window of jobs that it holds."""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from knock.core.events import KillCause
+from knock.core.job import Claim
+from knock.core.kind import Kind
+
+
+class Phase(Enum):
+    """What the process of a slot is doing."""
+
+    EMPTY = auto()  # none; one is started at ``start_at``
+    BOOTING = auto()
+    READY = auto()
+    STOPPING = auto()  # told to end when it is through
+    KILLING = auto()
+    GONE = auto()  # none, and none will be
+
+
+# Not frozen: it changes hands. ``eq=False``: a flight is itself and nothing else.
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One claimed job on its way: waiting in the machine (ticket 0) or in a worker's window.
+
+    ``is_taken``: its permit was wanted back and was not there, so it has started.
+    """
+
+    claim: Claim
+    kind: Kind
+    ticket: int = 0
+    epoch: int = 0
+    cost: float = 0.0
+    sent_at: float = 0.0
+    is_cancelled: bool = False
+    is_taken: bool = False
+
+    @property
+    def order(self) -> tuple[int, float, int]:
+        """The order in which jobs start."""
+        job = self.claim.job
+        return job.priority, job.run_at, job.id
+
+
+class Slot:
+    """A worker slot. ``window`` maps ticket to flight, in the order of the permits.
+
+    The first of the window is its *head*: it runs, or will next. ``revoking`` are the tickets asked
+    back, one list for each answer that is due. ``wake_at`` is when somebody should look at the
+    head's clock. ``stuck``: the head takes much longer than expected, so
+    nothing is sent behind it.
+    """
+
+    __slots__ = (
+        "boot_detail",
+        "generation",
+        "held",
+        "kill",
+        "is_looked_at",
+        "kinds",
+        "load",
+        "number",
+        "payload_bytes",
+        "phase",
+        "pid",
+        "revoking",
+        "shown",
+        "start_at",
+        "stuck",
+        "taken",
+        "wake_at",
+        "window",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.generation = 0
+        self.phase = Phase.EMPTY
+        self.start_at = 0.0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the process that is gone."""
+        self.pid: int | None = None
+        self.window: dict[int, Flight] = {}
+        self.load = 0.0
+        self.payload_bytes = 0
+        self.kinds: dict[Kind, int] = {}
+        self.held: set[Kind] = set()
+        self.kill: tuple[int | None, KillCause] | None = None
+        self.revoking: deque[list[int]] = deque()
+        self.stuck = False
+        self.taken: tuple[int, float] | None = None
+        self.shown: tuple[int, float] | None = None
+        self.is_looked_at = False
+        self.wake_at: float | None = None
+        self.boot_detail = ""
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether jobs may be sent to it now."""
+        return self.phase is Phase.READY and not self.stuck and not self.revoking and not self.kill
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it takes jobs and has none."""
+        return not self.window and self.takes_jobs
+
+    @property
+    def head(self) -> Flight | None:
+        """The flight that runs, or will next."""
+        for flight in self.window.values():
+            return flight
+        return None
+
+    def waiting(self) -> list[Flight]:
+        """The flights behind the head that have not started, in order."""
+        flights = iter(self.window.values())
+        next(flights, None)
+        return [flight for flight in flights if not flight.is_taken]
+
+    def put(self, flight: Flight) -> None:
+        """Add a flight at the end of the window."""
+        self.window[flight.ticket] = flight
+        self.is_looked_at = False
+        self.load += flight.cost
+        self.payload_bytes += len(flight.claim.job.payload)
+        kind = flight.kind
+        count = self.kinds.get(kind, 0)
+        self.kinds[kind] = count + 1
+        if not count:
+            kind.holders += 1
+
+    def pop(self, ticket: int) -> Flight | None:
+        """Take a flight out of the window; None if it is not there."""
+        flight = self.window.pop(ticket, None)
+        if flight is None:
+            return None
+        self.load = self.load - flight.cost if self.window else 0.0
+        self.payload_bytes -= len(flight.claim.job.payload)
+        kind = flight.kind
+        count = self.kinds[kind] - 1
+        if count:
+            self.kinds[kind] = count
+        else:
+            del self.kinds[kind]
+            kind.holders -= 1
+        return flight
