@@ -1,0 +1,53 @@
+"""Descriptors that belong to one process: closed in every child that it forks."""
+
+import os
+import weakref
+from typing import Protocol, TypeVar
+
+
+class Closable(Protocol):
+    """Anything with a ``close`` that may be called twice."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+T = TypeVar("T", bound=Closable)
+
+# The one piece of state of this module: at-fork handlers cannot be taken back, so there is one
+# handler, and it must know what to close.
+_private: "weakref.WeakSet[Closable]" = weakref.WeakSet()
+
+
+def keep_private(thing: T) -> T:
+    """Close ``thing`` in children of this process, which could hold a pool alive by it."""
+    _private.add(thing)
+    return thing
+
+
+def _close_in_child() -> None:
+    for thing in list(_private):
+        thing.close()
+    _private.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+class Descriptor:
+    """A raw file descriptor with an owner."""
+
+    __slots__ = ("__weakref__", "fd")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def fileno(self) -> int:
+        """Return the number; -1 when closed."""
+        return self.fd
+
+    def close(self) -> None:
+        """Close it, once."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)

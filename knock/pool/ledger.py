@@ -1,0 +1,91 @@
+"""A worker's ledger: one page of shared memory in which it notes what it does.
+
+The worker writes, the supervisor reads, whenever it likes. The page is the flight recorder: it
+survives the worker. What it says is a hint by an untrusted process, never a proof; what has
+started is told by the permit pipe.
+"""
+
+import mmap
+import os
+import struct
+from enum import IntEnum
+from time import monotonic_ns
+from typing import NamedTuple
+
+PAGE_BYTES = mmap.PAGESIZE
+# The ticket stands before and after the start: a reader that comes between two stores sees
+# two different tickets, and looks again.
+_RUN = struct.Struct("<QQQ")
+_PHASE = struct.Struct("<Q")
+_RUN_AT = 0
+_PHASE_AT = 64
+_READS = 8
+
+
+class Phase(IntEnum):
+    """What the worker does with the job."""
+
+    IDLE = 0
+    LOADING = 1
+    RUNNING = 2
+    PICKLING = 3
+    SENDING = 4
+
+
+class Entry(NamedTuple):
+    """What the ledger says: the ticket that runs (0: none) and when it started (CLOCK_MONOTONIC)."""
+
+    ticket: int
+    started_ns: int
+    phase: int
+
+
+def make_ledger() -> int:
+    """Return the descriptor of a fresh, empty page."""
+    fd = os.memfd_create("knock-ledger", os.MFD_CLOEXEC)
+    os.ftruncate(fd, PAGE_BYTES)
+    return fd
+
+
+class LedgerWriter:
+    """The worker's side."""
+
+    def __init__(self, fd: int) -> None:
+        self._page = mmap.mmap(fd, PAGE_BYTES)
+        self._write_run = _RUN.pack_into
+        self._write_phase = _PHASE.pack_into
+        self._now = monotonic_ns
+
+    def load(self, ticket: int) -> None:
+        """A job begins: its clock runs from here."""
+        self._write_run(self._page, _RUN_AT, ticket, self._now(), ticket)
+        self._write_phase(self._page, _PHASE_AT, Phase.LOADING)
+
+    def phase(self, phase: Phase) -> None:
+        """The job is in its next phase."""
+        self._write_phase(self._page, _PHASE_AT, phase)
+
+    def idle(self) -> None:
+        """No job runs."""
+        self._write_run(self._page, _RUN_AT, 0, 0, 0)
+        self._write_phase(self._page, _PHASE_AT, Phase.IDLE)
+
+
+class LedgerReader:
+    """The supervisor's side. Owns the mapping, not the descriptor."""
+
+    def __init__(self, fd: int) -> None:
+        self._page = mmap.mmap(fd, PAGE_BYTES, prot=mmap.PROT_READ)
+
+    def read(self) -> Entry:
+        """Return the present entry; an idle one if the worker writes nonsense."""
+        for _ in range(_READS):
+            before, started_ns, after = _RUN.unpack_from(self._page, _RUN_AT)
+            if before == after:
+                (phase,) = _PHASE.unpack_from(self._page, _PHASE_AT)
+                return Entry(before, started_ns if started_ns < 1 << 63 else 0, phase)
+        return Entry(0, 0, 0)
+
+    def close(self) -> None:
+        """Unmap the page."""
+        self._page.close()

@@ -1,0 +1,315 @@
+"""The nursery: a small single-threaded process that forks the workers and waits for them.
+
+Rule 1: it shares no state with the caller but what it was given at its start, and runs no code of
+        the caller but the modules that are preloaded.
+Rule 2: it is a child subreaper and waits with ``wait4``: every death comes with its exact status
+        and its use of resources, and descendants that left their session fall back to it.
+Rule 3: when the supervisor vanishes (end of file on the socket), it kills everything below it,
+        then leaves.
+Rule 4: between a fork and ``worker_main`` nothing is done that can fail.
+"""
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from knock.pool.link import leave
+from knock.pool.worker import WorkerFds, worker_main
+
+MESSAGE_BYTES = 1 << 17
+FDS_PER_WORKER = 5
+_PR_SET_CHILD_SUBREAPER = 36
+_OOM_SCORE = 500
+# A process in uninterruptible sleep may outlast any kill; nobody waits for it longer than this.
+_SWEEP_TURNS = 200
+_SWEEP_TURN_MS = 25
+
+
+@dataclass(slots=True)
+class _State:
+    """What the nursery knows. ``workers`` maps pid to (slot, generation)."""
+
+    peer: socket.socket
+    start_method: str
+    wake_fds: tuple[int, int]
+    workers: dict[int, tuple[int, int]] = field(default_factory=dict)
+    kept: frozenset[int] = frozenset()
+
+
+def nursery_main(fd: int) -> NoReturn:
+    """Be a nursery on this end of a SEQPACKET socket; never returns."""
+    try:
+        _serve(socket.socket(fileno=fd))
+    except BaseException:  # noqa: BLE001 - must not unwind into what was forked along
+        traceback.print_exc()
+        leave(1)
+    leave(0)
+
+
+def _serve(peer: socket.socket) -> None:
+    wake_fds = _settle_in()
+    order = json.loads(peer.recv(MESSAGE_BYTES))
+    state = _State(peer, order["start_method"], wake_fds)
+    if order["sys_path"]:
+        sys.path[:] = order["sys_path"]
+        importlib.invalidate_caches()
+    try:
+        for name in order["preload"]:
+            importlib.import_module(name)
+    except BaseException:  # noqa: BLE001 - user code
+        _tell(state, {"op": "failed", "detail": traceback.format_exc()})
+        return
+    state.kept = frozenset(_children())
+    gc.collect()
+    gc.freeze()
+    poll = select.poll()
+    poll.register(peer, select.POLLIN)
+    poll.register(wake_fds[0], select.POLLIN)
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        if wake_fds[0] in ready:
+            os.read(wake_fds[0], 4096)
+            _reap(state)
+        if peer.fileno() in ready and not _obey(state):
+            break
+    _kill_everything(state)
+
+
+def _settle_in() -> tuple[int, int]:
+    """Leave the caller's session and signals; return a pipe, readable when a child dies."""
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return read_fd, write_fd
+
+
+def _tell(state: _State, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+    try:
+        socket.send_fds(state.peer, [json.dumps(message).encode()], fds)
+    except OSError:
+        # The supervisor is gone, and the end of the socket will say so.
+        return
+
+
+# --- births ---------------------------------------------------------------------------------------
+
+
+def _obey(state: _State) -> bool:
+    """Start one worker; False at the end of the socket."""
+    data, fds, _, _ = socket.recv_fds(state.peer, MESSAGE_BYTES, FDS_PER_WORKER)
+    if not data:
+        return False
+    order = json.loads(data)
+    try:
+        pid = os.fork()
+    except OSError as exc:
+        _close_all(fds)
+        _tell(state, {**order, "op": "not_spawned", "detail": str(exc)})
+        return True
+    if pid == 0:
+        _be_worker(state, fds)
+    _close_all(fds)
+    state.workers[pid] = (order["worker"], order["generation"])
+    pidfd = _open_pidfd(pid)
+    _tell(state, {**order, "op": "spawned", "pid": pid}, () if pidfd is None else (pidfd,))
+    if pidfd is not None:
+        os.close(pidfd)
+    return True
+
+
+def _be_worker(state: _State, fds: list[int]) -> NoReturn:
+    nursery = os.getppid()
+    signal.set_wakeup_fd(-1)
+    state.peer.close()
+    _close_all(state.wake_fds)
+    _raise_oom_score()
+    if state.start_method == "spawn":
+        _exec_worker(fds, nursery)
+    worker_main(_named(fds), parent_pid=nursery)
+
+
+def _exec_worker(fds: list[int], nursery: int) -> NoReturn:
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    call = f"spawned_main({fds!r}, {nursery})"
+    try:
+        os.execv(sys.executable, interpreter_command(f"from {__name__} import *; {call}"))
+    except OSError:
+        traceback.print_exc()
+    leave(1)
+
+
+def spawned_main(fds: list[int], nursery: int) -> NoReturn:
+    """Be a worker in a fresh interpreter."""
+    for fd in fds:
+        os.set_inheritable(fd, False)
+    worker_main(_named(fds), parent_pid=nursery)
+
+
+def _named(fds: list[int]) -> WorkerFds:
+    channel, permits, ledger, scribble, dead_man = fds
+    return WorkerFds(
+        channel=channel, permits=permits, ledger=ledger, scribble=scribble, dead_man=dead_man
+    )
+
+
+def interpreter_command(code: str) -> list[str]:
+    """Return the command for a fresh interpreter like this one that finds this very knock.
+
+    Isolated (-I), so that nothing in the working directory or the environment takes the place of
+    a module; what the caller was told on its command line is passed on.
+    """
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    options = ["-I", *["-O"] * sys.flags.optimize, *[f"-W{w}" for w in sys.warnoptions]]
+    if sys.dont_write_bytecode:
+        options.append("-B")
+    named = dict(sys._xoptions)
+    if sys.flags.dev_mode:
+        named["dev"] = True
+    if sys.flags.utf8_mode:
+        named["utf8"] = "1"
+    for name, value in named.items():
+        options += ["-X", name if value is True else f"{name}={value}"]
+    return [sys.executable, *options, "-c", f"import sys; sys.path.insert(0, {root!r}); {code}"]
+
+
+def _open_pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def _raise_oom_score() -> None:
+    # When memory runs out the kernel shall take a worker before its supervisor.
+    try:
+        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as file:
+            score = min(1000, int(file.read()) + _OOM_SCORE)
+            file.seek(0)
+            file.write(str(score))
+    except (OSError, ValueError):
+        return
+
+
+def _close_all(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+
+
+# --- deaths ---------------------------------------------------------------------------------------
+
+
+def _reap(state: _State) -> None:
+    """Take leave of all children that have ended, and of what they left behind."""
+    while (pid := _ended_child()) is not None:
+        known = state.workers.pop(pid, None)
+        if known is not None:
+            # While its leader is a zombie the group's number cannot be another's.
+            _kill_group(pid)
+        _, status, usage = os.wait4(pid, 0)
+        swept = _sweep(state)
+        if known is not None:
+            worker, generation = known
+            _tell(
+                state,
+                {
+                    "op": "died",
+                    "worker": worker,
+                    "generation": generation,
+                    "pid": pid,
+                    "status": status,
+                    "peak_rss_bytes": usage.ru_maxrss * 1024,
+                    "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                    "swept": swept,
+                },
+            )
+
+
+def _ended_child() -> int | None:
+    try:
+        info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if info is None else info.si_pid
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _sweep(state: _State) -> int:
+    """Kill children that are no workers: they fell to this process when their parents died."""
+    strays = [pid for pid in _children() if pid not in state.workers and pid not in state.kept]
+    for pid in strays:
+        _kill(pid)
+    return len(strays)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _children() -> list[int]:
+    """Return the pids of this process's children, zombies left out."""
+    me = os.getpid()
+    try:
+        with open(f"/proc/self/task/{me}/children", encoding="ascii") as file:
+            return [int(pid) for pid in file.read().split() if not _is_zombie(int(pid))]
+    except OSError:
+        return []
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return True
+
+
+def _kill_everything(state: _State) -> None:
+    for pid in list(state.workers):
+        _kill_group(pid)
+        _kill(pid)
+    state.workers.clear()
+    state.kept = frozenset()
+    for _ in range(_SWEEP_TURNS):
+        _sweep(state)
+        if not _reap_all():
+            return
+        select.select([], [], [], _SWEEP_TURN_MS / 1000)
+
+
+def _reap_all() -> bool:
+    """Reap whatever has ended; True while children are left."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return True

@@ -1,0 +1,79 @@
+"""Makes a fresh child of the nursery into a process of its own: session, signals, ``__main__``."""
+
+import builtins
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import sys
+from types import ModuleType
+
+from knock.pool.link import leave
+
+_PR_SET_PDEATHSIG = 1
+_ORPHANED = 1
+
+
+def detach() -> None:
+    """Leave the session of whoever started this, with signals as a new process has them.
+
+    SIGINT stays ignored: Ctrl-C is for the caller, who decides what becomes of the jobs.
+    """
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def die_with(parent_pid: int, dead_man: int) -> None:
+    """Be killed by the kernel when the parent dies, or all write ends of ``dead_man`` are closed.
+
+    Both work while C code holds the GIL. The pipe's owner is the process group, so it takes the
+    children of jobs along. Where the system has neither, the end of the channel must do.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    fcntl.fcntl(dead_man, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(dead_man, fcntl.F_SETOWN, -os.getpgid(0))
+    flags = fcntl.fcntl(dead_man, fcntl.F_GETFL)
+    fcntl.fcntl(dead_man, fcntl.F_SETFL, flags | os.O_ASYNC)
+    # Who died before both were armed set nothing off.
+    if os.getppid() != parent_pid or select.select([dead_man], [], [], 0)[0]:
+        leave(_ORPHANED)
+
+
+def make_main() -> None:
+    """Give the process an empty ``__main__`` for the caller's definitions."""
+    main = ModuleType("__main__")
+    main.__dict__["__builtins__"] = builtins
+    sys.modules["__main__"] = main
+
+
+def reseed() -> None:
+    """Give the random generators that were forked along states of their own."""
+    for name in ("random", "numpy.random"):
+        module = sys.modules.get(name)
+        if module is not None:
+            module.seed()
+
+
+class ScribbledStderr:
+    """Standard error goes to ``scribble`` until ``restore``: what a failing boot says is kept."""
+
+    def __init__(self, scribble: int) -> None:
+        self._saved = os.dup(2)
+        os.dup2(scribble, 2)
+
+    def restore(self) -> None:
+        """Put standard error back."""
+        sys.stderr.flush()
+        os.dup2(self._saved, 2)
+        os.close(self._saved)

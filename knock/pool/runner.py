@@ -1,0 +1,161 @@
+"""Runs jobs one after the other, and comes back from each with exactly one answer."""
+
+import importlib
+import pickle
+from types import CoroutineType
+from typing import Any
+
+from knock.pool.ledger import LedgerWriter, Phase
+
+from knock.errors import ProcessorNotFoundError, SerializationError
+from knock.pool.control import Discard, RetryLater
+from knock.pool.culprit import type_name
+from knock.pool.definition import Processor, Style, dump_result, load_definitions
+from knock.pool.failure import describe_exception, format_exception
+from knock.pool.job import DESK
+from knock.pool.link import WorkerLink
+from knock.pool.usage import UsageMeter
+from knock.protocol.attempt import Measured, encode_failure, encode_result
+from knock.protocol.frame import MAX_BODY_BYTES
+from knock.protocol.message import Handed
+
+# Room for the numbers beside the value.
+MAX_RESULT_BYTES = MAX_BODY_BYTES - 1024
+
+# Taken at import: a job may put its own functions in their place.
+_loads = pickle.loads
+
+
+class Runner:
+    """The jobs' side of a worker."""
+
+    def __init__(self, ledger: LedgerWriter) -> None:
+        self._ledger = ledger
+        self._meter = UsageMeter()
+        self._processors: dict[str, Processor] = {}
+        self._broken_definitions = ""
+
+    def define(self, blob: bytes) -> None:
+        """Load the first definitions and run the initializer. Raises whatever these raise."""
+        definitions = load_definitions(blob)
+        self._processors |= definitions.processors
+        if definitions.initializer is not None:
+            definitions.initializer(*definitions.initargs)
+
+    def define_more(self, blob: bytes) -> None:
+        """Load later definitions. What fails here fails again, with a job, where it is missed."""
+        try:
+            self.define(blob)
+        except BaseException as exc:  # noqa: BLE001 - user code
+            self._broken_definitions = format_exception(exc)
+
+    def run(self, link: WorkerLink) -> None:
+        """Run jobs until the supervisor wants no more."""
+        while True:
+            handed = link.next_job()
+            if handed is None:
+                return
+            self._run_one(handed, link)
+
+    def _run_one(self, handed: Handed, link: WorkerLink) -> None:
+        ledger = self._ledger
+        ledger.load(handed.ticket)
+        self._meter.begin()
+        try:
+            data = self._attempt(handed)
+        except BaseException as exc:  # noqa: BLE001 - user code; SystemExit is a failure too
+            buffers = self._failed(handed, exc, self._meter.end())
+            link.suspend(handed.type)
+        else:
+            buffers = encode_result(handed.ticket, self._meter.end(), data)
+        DESK.clear()
+        ledger.phase(Phase.SENDING)
+        link.finish(buffers)
+        ledger.idle()
+
+    def _attempt(self, handed: Handed) -> bytes:
+        processor = self._processors.get(handed.type)
+        if processor is None:
+            raise _Unfit(ProcessorNotFoundError(handed.type))
+        data = self._load(handed)
+        DESK.lay_out(handed, data)
+        self._ledger.phase(Phase.RUNNING)
+        value = _call(processor, data)
+        self._ledger.phase(Phase.PICKLING)
+        return _dump(value, handed)
+
+    def _load(self, handed: Handed) -> Any:
+        try:
+            return _loads(handed.payload)
+        except BaseException as exc:
+            what = f"cannot unpickle the data of job {handed.id}"
+            error = SerializationError(f"{what}: {type(exc).__name__}: {exc}")
+            error.__cause__ = exc
+            raise _Unfit(error, self._broken_definitions) from exc
+
+    def _failed(self, handed: Handed, exc: BaseException, measured: Measured) -> list[bytes]:
+        self._ledger.phase(Phase.PICKLING)
+        note, retryable = "", False
+        if isinstance(exc, _Unfit):
+            note, exc = exc.note, exc.error
+        else:
+            retryable, note = _is_retryable(self._processors[handed.type], exc)
+        error = describe_exception(exc, note)
+        return encode_failure(
+            handed.ticket,
+            measured,
+            error,
+            retryable=retryable,
+            retry_after=exc.delay if isinstance(exc, RetryLater) else None,
+            discard=exc.reason if isinstance(exc, Discard) else None,
+        )
+
+
+class _Unfit(Exception):  # noqa: N818 - never leaves this module
+    """The job cannot be run here, or its result not sent; another attempt would be the same."""
+
+    def __init__(self, error: Exception, note: str = "") -> None:
+        super().__init__(error)
+        self.error = error
+        self.note = note
+
+
+def _call(processor: Processor, data: Any) -> Any:
+    style = processor.style
+    if style is Style.ITEM:
+        value = processor.fn(data)
+    elif style is Style.CALL:
+        value = processor.fn(*data)
+    else:
+        value = processor.fn(DESK.job())
+    if type(value) is CoroutineType:
+        # Not imported for those who do not need it: that takes as long as starting a worker.
+        return importlib.import_module("asyncio").run(value)
+    return value
+
+
+def _dump(value: Any, handed: Handed) -> bytes:
+    what = f"the result of {handed.type!r}"
+    try:
+        data = dump_result(value, what)
+    except SerializationError as exc:
+        raise _Unfit(exc) from exc
+    except BaseException as exc:
+        error = SerializationError(f"cannot pickle {what}: {type_name(value)} raised {exc!r}")
+        raise _Unfit(error) from exc
+    if len(data) > MAX_RESULT_BYTES:
+        raise _Unfit(SerializationError(f"{what} has {len(data)} bytes, too many to send"))
+    return data
+
+
+def _is_retryable(processor: Processor, exc: BaseException) -> tuple[bool, str]:
+    """Whether another attempt is worth it, and a note for the traceback."""
+    retry_on = processor.retry_on
+    if retry_on is None or isinstance(exc, RetryLater):
+        return True, ""
+    try:
+        if isinstance(retry_on, tuple):
+            return isinstance(exc, retry_on), ""
+        return bool(retry_on(exc)), ""
+    except BaseException as failure:  # noqa: BLE001 - user code
+        return True, f"\nretry_on itself failed:\n{format_exception(failure)}"

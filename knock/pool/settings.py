@@ -1,0 +1,23 @@
+"""What a pool needs to know to start workers."""
+
+from dataclasses import dataclass
+
+from knock.config import StartMethod
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """How workers are started and what they know from the start. Picklable.
+
+    ``definitions`` is one dump of initializer and processors. ``preload`` are modules that the
+    nursery imports before it forks. ``thread_cap`` bounds the numeric thread pools of each worker,
+    where the user has not set their variables; 0 leaves them alone. ``boot_timeout`` in seconds.
+    """
+
+    definitions: bytes
+    start_method: StartMethod = "forkserver"
+    preload: tuple[str, ...] = ()
+    sys_path: tuple[str, ...] = ()
+    argv: tuple[str, ...] = ()
+    thread_cap: int = 0
+    boot_timeout: float = 300.0

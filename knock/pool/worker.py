@@ -1,0 +1,99 @@
+"""The worker process, from its first breath to its last."""
+
+import atexit
+import faulthandler
+import gc
+import importlib
+import io
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import NoReturn
+
+from knock.pool.ledger import LedgerWriter
+
+from knock.pool.failure import format_exception
+from knock.pool.job import DESK
+from knock.pool.link import WorkerLink, leave
+from knock.pool.process import ScribbledStderr, detach, die_with, make_main, reseed
+from knock.pool.runner import Runner
+from knock.protocol.message import BootSettings, decode_boot, encode_boot_failed, encode_ready
+
+_BOOT_FAILED = 1
+# As EX_SOFTWARE of sysexits.h: a fault of knock, not of a job.
+_INTERNAL_FAULT = 70
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerFds:
+    """The descriptors that a worker lives by; all its own, none shared with another worker.
+
+    ``channel``: its end of the socketpair, blocking. ``permits``: read end of the permit pipe,
+    blocking. ``ledger``: memfd of one page. ``scribble``: memfd, O_APPEND. ``dead_man``: read end
+    of the dead-man pipe, not armed yet.
+    """
+
+    channel: int
+    permits: int
+    ledger: int
+    scribble: int
+    dead_man: int
+
+
+def worker_main(fds: WorkerFds, *, parent_pid: int) -> NoReturn:
+    """Be a worker until the permit pipe ends; never returns.
+
+    To be called in a fresh single-threaded child (forked, or forked and exec'ed) of the process
+    ``parent_pid``, whose death the worker does not survive.
+    """
+    try:
+        code = _work(fds, parent_pid)
+    except BaseException:  # noqa: BLE001 - must not unwind into what was forked along
+        traceback.print_exc()
+        code = _INTERNAL_FAULT
+    leave(code)
+
+
+def _work(fds: WorkerFds, parent_pid: int) -> int:
+    stderr = ScribbledStderr(fds.scribble)
+    faulthandler.enable(fds.scribble)
+    detach()
+    die_with(parent_pid, fds.dead_man)
+    make_main()
+    reseed()
+    runner = Runner(LedgerWriter(fds.ledger))
+    link = WorkerLink(fds.channel, fds.permits, runner.define_more)
+    DESK.link = link
+    settings, definitions = decode_boot(link.read_boot())
+    _take_over(settings)
+    try:
+        runner.define(definitions)
+    except BaseException as exc:  # noqa: BLE001 - user code; SystemExit is a failure too
+        link.send(encode_boot_failed(format_exception(exc)))
+        return _BOOT_FAILED
+    # What is here now stays: no collection shall look at it again, or write to its pages.
+    gc.freeze()
+    stderr.restore()
+    link.send(encode_ready())
+    link.open()
+    runner.run(link)
+    _end_in_order()
+    return 0
+
+
+def _take_over(settings: BootSettings) -> None:
+    if settings.sys_path is not None:
+        sys.path[:] = settings.sys_path
+        importlib.invalidate_caches()
+    if settings.argv is not None:
+        sys.argv[:] = settings.argv
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a job printed before it was killed is not lost.
+        sys.stdout.reconfigure(line_buffering=True)
+
+
+def _end_in_order() -> None:
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()

@@ -1,0 +1,108 @@
+"""Jobs that a running job adds: how they travel from a worker to its supervisor, and the answer.
+
+The supervisor must not unpickle what a job produced, so the jobs are told in JSON, and their
+payloads follow as opaque bytes.
+"""
+
+import json
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from knock.core.job import UNSET, JobOptions, JobSpec, Priority, Unset
+from knock.errors import ConfigError, ProcessorNotFoundError, ProtocolError, QueueClosedError
+
+ADD_VERB = "add"
+_LENGTH = struct.Struct("<I")
+_ERRORS = {
+    error.__name__: error for error in (ConfigError, ProcessorNotFoundError, QueueClosedError)
+}
+
+
+def encode_additions(jobs: Sequence[JobSpec]) -> bytes:
+    """Return the body of an ``add`` call; the ids of the jobs are not sent."""
+    facts = [
+        [
+            job.type,
+            job.priority,
+            job.run_at,
+            job.created_at,
+            job.expires_at,
+            job.key,
+            _told(job.options.timeout),
+            _told(job.options.retry_attempts),
+            len(job.payload),
+        ]
+        for job in jobs
+    ]
+    text = json.dumps(facts).encode()
+    return b"".join([_LENGTH.pack(len(text)), text, *[job.payload for job in jobs]])
+
+
+def _told(value: float | None | Unset) -> Any:
+    return "unset" if isinstance(value, Unset) else value
+
+
+def decode_additions(body: bytes, first_id: int) -> list[JobSpec]:
+    """Return the jobs, with ids from ``first_id`` on.
+
+    Raises:
+        ProtocolError: The body is not one that ``encode_additions`` makes.
+    """
+    try:
+        (length,) = _LENGTH.unpack_from(body)
+        start = _LENGTH.size + length
+        jobs: list[JobSpec] = []
+        for number, facts in enumerate(json.loads(body[_LENGTH.size : start])):
+            *facts, size = facts
+            if not isinstance(size, int) or not 0 <= size <= len(body) - start:
+                raise ProtocolError(f"malformed addition: a payload of {size} bytes")
+            jobs.append(_job(first_id + number, facts, body[start : start + size]))
+            start += size
+    except (struct.error, ValueError, TypeError, RecursionError) as exc:
+        raise ProtocolError(f"malformed addition: {exc}") from exc
+    return jobs
+
+
+def _job(job_id: int, facts: list[Any], payload: bytes) -> JobSpec:
+    job_type, priority, run_at, created_at, expires_at, key, timeout, retry_attempts = facts
+    if not isinstance(job_type, str) or not (key is None or isinstance(key, str)):
+        raise ProtocolError("malformed addition: a type or key that is no text")
+    options = JobOptions(
+        timeout=timeout if timeout is None else _untold(timeout, float),
+        retry_attempts=_untold(retry_attempts, int),
+    )
+    return JobSpec(
+        job_id,
+        job_type,
+        payload,
+        int(Priority(priority)),
+        float(run_at),
+        float(created_at),
+        None if expires_at is None else float(expires_at),
+        key,
+        options,
+    )
+
+
+def _untold(value: Any, convert: type) -> Any:
+    return UNSET if value == "unset" else convert(value)
+
+
+def encode_ids(job_ids: Sequence[int]) -> bytes:
+    """Return the answer to an ``add`` call that worked."""
+    return json.dumps({"ids": list(job_ids)}).encode()
+
+
+def encode_refusal(error: Exception) -> bytes:
+    """Return the answer to an ``add`` call that did not."""
+    args = [error.job_type] if isinstance(error, ProcessorNotFoundError) else [str(error)]
+    return json.dumps({"error": type(error).__name__, "args": args}).encode()
+
+
+def decode_ids(answer: bytes) -> list[int]:
+    """Return the ids of the added jobs, or raise why they were not added."""
+    facts = json.loads(answer)
+    if "ids" in facts:
+        return list(facts["ids"])
+    raise _ERRORS.get(facts["error"], QueueClosedError)(*facts["args"])
