@@ -1,0 +1,129 @@
+"""How a caller talks to its supervisor, wherever that runs."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
+
+from knock.core.job import JobRecord
+from knock.errors import ConfigError, ForkedProcessError, QueueClosedError
+from knock.storage.base import Storage
+from knock.supervisor.messages import (
+    Call,
+    Consumed,
+    Inbound,
+    Outbound,
+    Unwatch,
+    Watch,
+    WatchIdle,
+)
+from knock.supervisor.options import SupervisorOptions
+from knock.supervisor.reception import Reception, count_records
+
+Place = Literal["process", "thread"]
+
+
+class Line(Protocol):
+    """The way of one client's messages to its supervisor."""
+
+    def post(self, message: Inbound) -> None:
+        """Send a message; blocks while too many wait."""
+
+    def close(self) -> None:
+        """Cut the line: the supervisor kills its workers and ends. Waits until it has."""
+
+
+class SupervisorClient:
+    """One supervisor's caller. All methods may be called from any thread.
+
+    Every method raises ``ForkedProcessError`` in a forked child, and, when the supervisor is
+    gone, what it failed with: ``SupervisorLostError`` if its process died, ``WorkerBootError`` if
+    no worker can boot, ``QueueClosedError`` if it was stopped.
+    """
+
+    def __init__(
+        self, reception: Reception, line: Line, *, is_bounded: bool, pid: int | None = None
+    ) -> None:
+        self._reception = reception
+        self._line = line
+        self._is_bounded = is_bounded
+        self._owner = os.getpid()
+        self.pid = pid
+
+    def post(self, message: Inbound) -> None:
+        """Send a message; blocks while 10,000 jobs wait to be taken by the supervisor."""
+        if os.getpid() != self._owner:
+            raise ForkedProcessError("a supervisor belongs to the process that started it")
+        if self._reception.failure is not None:
+            raise self._reception.failure
+        if self._reception.ended is not None:
+            raise QueueClosedError("the supervisor has stopped")
+        self._line.post(message)
+
+    def call(self, verb: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+        """Ask for something now; see ``messages.Call``. ``TimeoutError`` if no answer comes."""
+        return self._ask(lambda request: Call(request, verb, args, kwargs), timeout)
+
+    def enqueue(self, message: Callable[[int], Inbound], timeout: float | None = None) -> Any:
+        """Post an ``Enqueue`` made with a request number and return its reply."""
+        return self._ask(message, timeout)
+
+    def watch(self, job_id: int, timeout: float | None = None) -> JobRecord:
+        """Wait until the job is in a final state. ``TimeoutError`` only if the wait ran out."""
+        record: JobRecord = self._ask(lambda request: Watch(request, job_id), timeout)
+        return record
+
+    def wait_idle(self, timeout: float | None = None) -> None:
+        """Wait until no job is queued or processing. ``TimeoutError`` if the wait ran out."""
+        self._ask(WatchIdle, timeout)
+
+    def _ask(self, message: Callable[[int], Inbound], timeout: float | None) -> Any:
+        return self._reception.ask(
+            lambda request: self.post(message(request)),
+            timeout,
+            lambda request: self.post(Unwatch(request)),
+        )
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until ``receive`` has something to return; False if the time ran out."""
+        return self._reception.wait(timeout)
+
+    def receive(self, timeout: float | None = None) -> list[Outbound]:
+        """Return what came unasked: ``Finished``, ``Events``, ``Logged``, ... in order.
+
+        Waits for something up to ``timeout`` seconds (None: for ever), then returns an empty list.
+        ``Ended`` or ``Failed`` is the last that comes.
+        """
+        messages = self._reception.receive(timeout)
+        if self._is_bounded:
+            records = count_records(messages)
+            if records and self._reception.failure is None and self._reception.ended is None:
+                self._line.post(Consumed(records))
+        return messages
+
+    @property
+    def failure(self) -> Exception | None:
+        """Why the supervisor is gone, if it failed."""
+        return self._reception.failure
+
+    def close(self) -> None:
+        """End the supervisor now, killing what runs, and wait until nothing of it is left.
+
+        Idempotent; after ``Ended`` it only tidies up.
+        """
+        if os.getpid() == self._owner:
+            self._line.close()
+            self._reception.fail(QueueClosedError("the supervisor was closed"))
+
+
+def check_place(place: str) -> Place:
+    """Return where the supervisor shall run. Raises ``ConfigError`` for anything else."""
+    if place in ("process", "thread"):
+        return place  # type: ignore[return-value]  # narrowed by the line above
+    raise ConfigError(f"supervisor must be 'process' or 'thread', not {place!r}")
+
+
+class Starter(Protocol):
+    """Starts a supervisor in one kind of place."""
+
+    def __call__(self, options: SupervisorOptions, storage: Storage) -> SupervisorClient:
+        """Start it and return its client."""

@@ -1,0 +1,242 @@
+"""The supervisor's loop: wait, ask the core, obey. It decides nothing itself."""
+
+import selectors
+import traceback
+from collections import deque
+from random import Random
+
+from knock.core.events import (
+    CancelStored,
+    ClaimFailed,
+    ClaimJobs,
+    Command,
+    EndPool,
+    Event,
+    FailPool,
+    JobsClaimed,
+    JobsSettled,
+    KillWorker,
+    Publish,
+    ReadLedgers,
+    ResumeType,
+    RevokePermits,
+    SendJobs,
+    SettleFailed,
+    SettleJobs,
+    StartWorker,
+    StopWorker,
+    TimePassed,
+)
+from knock.core.job import JobState
+from knock.core.machine import Machine
+from knock.errors import KnockError, QueueClosedError, StorageError, WorkerBootError
+from knock.pool.pool import Pool, WorkerMessage
+from knock.protocol.message import LogLine, Progress
+from knock.storage.base import Storage
+from knock.supervisor.desk import Desk
+from knock.supervisor.mailbox import Mailbox
+from knock.supervisor.messages import Ended, Failed, LogEntry, Progressed
+from knock.supervisor.options import SupervisorOptions
+from knock.supervisor.publisher import Publisher
+from knock.supervisor.tally import Tally
+
+# A turn that comes later than this was held up by something else than work (Ctrl-Z, a suspended
+# machine): what workers did meanwhile is read before any limit is judged.
+_GAP_SECONDS = 1.0
+
+
+class Supervisor:
+    """One pool, one storage, one caller. ``run`` returns when all of it has ended."""
+
+    def __init__(self, options: SupervisorOptions, storage: Storage, mailbox: Mailbox) -> None:
+        self._clock = options.clock
+        self._storage = storage
+        self._mailbox = mailbox
+        self._selector = selectors.DefaultSelector()
+        self._machine = Machine(
+            workers=options.workers,
+            rng=Random(options.seed),  # noqa: S311 - jitter, not secrets
+            policies=options.policies,
+            stop_rule=options.stop_rule,
+        )
+        self._pool = Pool(options.pool, self._clock, self._selector)
+        self._pool.on_message = self._worker_said
+        for blob in options.definitions:
+            self._pool.define(blob)
+        self._tally = Tally(options.workers, self._clock.now())
+        self._publisher = Publisher(storage, mailbox, options.retention)
+        self._desk = Desk(options, storage, self._machine, self._pool, self._publisher, self._tally)
+        self._events: deque[Event] = deque()
+        self._is_over = False
+
+    def run(self) -> None:
+        """Serve until stopped, cut off, or unable to go on. Raises nothing."""
+        failure: Exception | None = None
+        try:
+            self._selector.register(self._mailbox, selectors.EVENT_READ, self._hear_mailbox)
+            self._obey(self._machine.start(self._clock.now()))
+            while not self._is_over and not self._mailbox.is_cut:
+                self._turn()
+        except KnockError as exc:
+            failure = exc
+        except Exception as exc:  # noqa: BLE001 - a bug here must not leave a half-alive pool
+            detail = "".join(traceback.format_exception(exc))
+            failure = KnockError(f"the supervisor failed: {exc!r}\n{detail}")
+        self._end(failure)
+
+    def _end(self, failure: Exception | None) -> None:
+        self._pool.close()
+        self._selector.close()
+        if failure is not None:
+            self._publisher.tell(Failed(failure))
+        elif self._is_over:
+            self._publisher.tell(Ended(self._tally.facts(self._clock.now())))
+        else:
+            self._publisher.tell(Failed(QueueClosedError("the supervisor was closed")))
+        self._publisher.flush()
+        self._mailbox.close()
+
+    # --- one turn ---
+
+    def _turn(self) -> None:
+        self._wait()
+        for message in self._mailbox.take():
+            self._events.extend(self._desk.take(message, self._clock.now()))
+        self._work_off()
+        self._desk.look_up(self._clock.now())
+        self._events.extend(self._desk.throttle())
+        self._work_off()
+        self._publisher.flush()
+
+    def _work_off(self) -> None:
+        events, machine = self._events, self._machine
+        while events:
+            self._obey(machine.handle(events.popleft(), self._clock.now()))
+
+    def _wait(self) -> None:
+        deadline = self._next_deadline()
+        timeout = None if deadline is None else max(0.0, deadline - self._clock.now())
+        self._watch_mailbox()
+        if not self._mailbox.sleep():
+            timeout = 0.0
+        for key, mask in self._selector.select(timeout):
+            self._events.extend(key.data(mask))
+        now = self._clock.now()
+        if deadline is not None and now >= deadline:
+            if now - deadline > _GAP_SECONDS:
+                self._events.extend(self._pool.read_all())
+            self._events.extend(self._pool.tick())
+            self._publisher.purge(now)
+            self._events.append(TimePassed())
+
+    def _watch_mailbox(self) -> None:
+        interest = selectors.EVENT_READ
+        if self._mailbox.wants_write:
+            interest |= selectors.EVENT_WRITE
+        if interest != self._selector.get_key(self._mailbox).events:
+            self._selector.modify(self._mailbox, interest, self._hear_mailbox)
+
+    def _hear_mailbox(self, mask: int) -> list[Event]:
+        # What came is taken in any case, at the end of the wait.
+        if mask & selectors.EVENT_WRITE:
+            self._mailbox.flush()
+        return []
+
+    def _next_deadline(self) -> float | None:
+        moments = (
+            self._machine.next_deadline(),
+            self._pool.next_deadline(),
+            self._publisher.next_purge(),
+        )
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    # --- obeying ---
+
+    def _obey(self, commands: list[Command]) -> None:
+        for command in commands:
+            self._obey_one(command)
+
+    def _obey_one(self, command: Command) -> None:  # noqa: PLR0912 - a line per command
+        pool, events = self._pool, self._events
+        match command:
+            case SendJobs(worker, generation, jobs):
+                pool.send_jobs(worker, generation, jobs)
+            case SettleJobs():
+                self._settle(command)
+            case ClaimJobs():
+                self._claim(command)
+            case RevokePermits(worker, generation, tickets):
+                events.extend(pool.revoke(worker, generation, tickets))
+            case KillWorker(worker, generation, ticket, cause):
+                events.extend(pool.kill(worker, generation, ticket, cause))
+            case ReadLedgers(workers):
+                events.append(pool.read_ledgers(workers))
+            case ResumeType(worker, generation, job_type):
+                pool.resume_type(worker, generation, job_type)
+            case StartWorker(worker, generation):
+                pool.start_worker(worker, generation)
+            case StopWorker(worker, generation):
+                pool.stop_worker(worker, generation)
+            case CancelStored(job_ids):
+                self._cancel(list(job_ids))
+            case Publish(notices):
+                for notice in notices:
+                    self._tally.noticed(notice)
+                    self._publisher.noticed(notice)
+            case FailPool(detail):
+                raise WorkerBootError("workers cannot start", detail)
+            case EndPool():
+                self._is_over = True
+
+    def _claim(self, command: ClaimJobs) -> None:
+        now = self._clock.now()
+        try:
+            claimed = self._storage.claim(command.limit, now=now, places=dict(command.places))
+        except StorageError:
+            self._events.append(ClaimFailed(command.claim))
+            return
+        if claimed.expired:
+            self._tally.ended_unrun([r.spec.id for r in claimed.expired], JobState.DEAD)
+            self._publisher.ended_unrun(claimed.expired, now)
+        self._events.append(
+            JobsClaimed(command.claim, claimed.jobs, claimed.has_more, claimed.next_at)
+        )
+
+    def _settle(self, command: SettleJobs) -> None:
+        now = self._clock.now()
+        try:
+            stale = self._storage.settle(command.settlements, now=now)
+        except StorageError:
+            self._events.append(SettleFailed(command.batch))
+            return
+        self._tally.settled(command.settlements, stale)
+        self._publisher.settled(command.settlements, stale, now)
+        self._events.append(JobsSettled(command.batch, stale))
+
+    def _cancel(self, job_ids: list[int]) -> None:
+        now = self._clock.now()
+        cancelled = self._storage.cancel(job_ids, now=now)
+        if cancelled:
+            self._tally.ended_unrun(cancelled, JobState.CANCELLED)
+            records = [r for r in self._storage.get(cancelled) if r is not None]
+            self._publisher.ended_unrun(records, now)
+
+    # --- what running jobs say ---
+
+    def _worker_said(self, said: WorkerMessage) -> None:
+        message = said.message
+        claim = self._machine.held_by(said.worker, message.ticket)
+        if claim is None:
+            return
+        job = claim.job
+        if isinstance(message, LogLine):
+            entry = LogEntry(
+                job.id, job.type, claim.attempt, message.level, message.text, message.at
+            )
+            self._publisher.logged(entry)
+        elif isinstance(message, Progress):
+            self._publisher.tell(Progressed(job.id, message.done, message.total))
+        else:
+            answer, events = self._desk.answer(message, self._clock.now())
+            self._pool.answer(said.worker, said.generation, message, answer)
+            self._events.extend(events)

@@ -1,0 +1,275 @@
+"""What callers and a supervisor say to each other: plain, picklable data, no callbacks.
+
+Every message is a dataclass; *inbound* ones go to the supervisor, *outbound* ones to its caller.
+A ``request`` number asks for a ``Reply`` with the same number.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from knock.core.job import Attempt, Death, JobRecord, JobSpec
+from knock.core.policy import JobPolicy, StopRule
+from knock.supervisor.facts import RunFacts
+
+# --- inbound --------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Enqueue:
+    """Store these jobs. The definitions reach all workers before any of the jobs does.
+
+    Replied to with the list of ids if ``request`` is not None.
+    """
+
+    request: int | None
+    jobs: list[JobSpec]
+    definitions: tuple[bytes, ...] = ()
+
+
+@dataclass(slots=True)
+class Call:
+    """Ask for something now; replied to with the value, or the error.
+
+    Verbs: ``get(job_ids) -> list[JobRecord | None]``, ``find(**filters) -> list[JobRecord]``,
+    ``counts() -> Counts``, ``stats() -> SupervisorStats``, ``requeue(job_ids) -> list[int]``,
+    ``purge(job_ids, **filters) -> int``, ``breakers() -> dict[str, BreakerState]``,
+    ``pids() -> dict[int, int]``, ``facts() -> RunFacts``; and ``cancel(job_ids) -> list[int]``:
+    the jobs that are not final yet, for which cancelling is under way (queued ones are cancelled
+    by then; a running one is killed, unless its result comes first).
+    """
+
+    request: int
+    verb: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Watch:
+    """Reply with the job's ``JobRecord`` once it is in a final state, at once if it is.
+
+    Replied to with ``JobNotFoundError`` for an unknown job.
+    """
+
+    request: int
+    job_id: int
+
+
+@dataclass(slots=True)
+class WatchIdle:
+    """Reply with None once no job is queued (delayed and retrying included) or processing."""
+
+    request: int
+
+
+@dataclass(slots=True)
+class Unwatch:
+    """Nobody waits for the reply to this request any more."""
+
+    request: int
+
+
+@dataclass(slots=True)
+class Register:
+    """A job type has this processor and policy from now on."""
+
+    job_type: str
+    policy: JobPolicy
+    definition: bytes | None = None
+
+
+@dataclass(slots=True)
+class Pause:
+    """Start nothing new until ``Resume``."""
+
+
+@dataclass(slots=True)
+class Resume:
+    """Start jobs again."""
+
+
+@dataclass(slots=True)
+class Stop:
+    """Start nothing new, let running jobs finish until ``deadline`` (UTC seconds; None for ever).
+
+    What runs then is killed and released uncharged. ``Ended`` follows. May be sent again with an
+    earlier deadline; one that has passed kills at once.
+    """
+
+    deadline: float | None
+
+
+@dataclass(slots=True)
+class SetStopRule:
+    """Give up after so many dead jobs; ``stop_rule_reached`` is told in ``Events``."""
+
+    rule: StopRule
+
+
+@dataclass(slots=True)
+class Subscribe:
+    """Say what is to be sent unasked: ``Finished`` records, and ``Events`` of these names."""
+
+    finished: bool
+    events: frozenset[str]
+
+
+@dataclass(slots=True)
+class Consumed:
+    """So many of the ``Finished`` records were taken by the caller: there is room again."""
+
+    records: int
+
+
+Inbound = (
+    Enqueue
+    | Call
+    | Watch
+    | WatchIdle
+    | Unwatch
+    | Register
+    | Pause
+    | Resume
+    | Stop
+    | SetStopRule
+    | Subscribe
+    | Consumed
+)
+
+# --- outbound -------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Reply:
+    """The answer to a request: ``value``, or ``error`` to be raised."""
+
+    request: int
+    value: Any = None
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class Finished:
+    """Jobs that reached a final state, in the order in which the storage was told."""
+
+    records: list[JobRecord]
+
+
+@dataclass(slots=True)
+class QueueEvent:
+    """Something that happened, told after it was stored.
+
+    ``name``: ``completed``, ``retrying`` (``run_at`` says when), ``dead`` (``reason``),
+    ``cancelled``, ``breaker_opened``, ``breaker_half_opened``, ``breaker_closed``,
+    ``worker_exited`` (``death``), ``stop_rule_reached``. ``at`` in UTC seconds. ``attempt`` is the
+    run that led to it, if there was one.
+    """
+
+    name: str
+    at: float
+    job_id: int | None = None
+    job_type: str = ""
+    attempt: Attempt | None = None
+    run_at: float | None = None
+    reason: str | None = None
+    worker: int | None = None
+    death: Death | None = None
+    detail: str = ""
+
+
+EVENT_NAMES = frozenset(
+    {
+        "completed",
+        "retrying",
+        "dead",
+        "cancelled",
+        "breaker_opened",
+        "breaker_half_opened",
+        "breaker_closed",
+        "worker_exited",
+        "stop_rule_reached",
+    }
+)
+
+
+@dataclass(slots=True)
+class Events:
+    """Events that the caller has subscribed to, in order."""
+
+    events: list[QueueEvent]
+
+
+@dataclass(slots=True)
+class LogEntry:
+    """A line that a job logged; ``level`` as in ``logging``, ``at`` in UTC seconds."""
+
+    job_id: int
+    job_type: str
+    attempt: int
+    level: int
+    text: str
+    at: float
+
+
+@dataclass(slots=True)
+class Logged:
+    """Lines that jobs logged. ``dropped`` counts those left out before them."""
+
+    entries: list[LogEntry]
+    dropped: int = 0
+
+
+@dataclass(slots=True)
+class Progressed:
+    """How far a running job has come."""
+
+    job_id: int
+    done: float
+    total: float | None
+
+
+@dataclass(slots=True)
+class Failed:
+    """The supervisor cannot go on; nothing comes after this. ``error`` says why."""
+
+    error: Exception
+
+
+@dataclass(slots=True)
+class Ended:
+    """The supervisor has stopped; nothing comes after this.
+
+    ``storage`` is the pickled storage where it lived in another process and only in memory.
+    """
+
+    facts: RunFacts
+    storage: bytes | None = None
+
+
+Outbound = Reply | Finished | Events | Logged | Progressed | Failed | Ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorStats:
+    """What a supervisor counts since it began. ``failed`` are jobs that ended dead.
+
+    ``retrying`` are jobs that wait for another attempt. ``in_flight`` are jobs that are claimed.
+    """
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    added: int = 0
+    retrying: int = 0
+    in_flight: int = 0
+    workers: int = 0
+    is_paused: bool = False
+
+
+def names_of(events: Sequence[str]) -> frozenset[str]:
+    """Return the names as a set; ``ValueError`` for one that is no event's name."""
+    unknown = set(events) - EVENT_NAMES
+    if unknown:
+        raise ValueError(f"no such event: {', '.join(sorted(map(repr, unknown)))}")
+    return frozenset(events)

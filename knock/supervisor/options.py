@@ -1,0 +1,30 @@
+"""What a supervisor is told when it starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from knock.core.policy import JobPolicy, StopRule
+from knock.pool.clock import Clock
+from knock.pool.settings import PoolSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorOptions:
+    """Everything but the storage; picklable.
+
+    ``retention``: seconds that completed and cancelled jobs are kept after their end, None for
+    ever, 0 until they were told. Dead ones are kept until purged, unless ``retention`` is 0.
+    ``outbox_limit``: with so many ``Finished`` records not yet consumed nothing new is
+    dispatched; None is no limit. ``seed`` seeds the jitter, None from the system.
+    ``definitions`` were handed out by an ``ItemPickler`` for jobs that the storage already holds.
+    """
+
+    workers: int
+    pool: PoolSettings
+    clock: Clock
+    policies: Mapping[str, JobPolicy] = field(default_factory=dict)
+    definitions: tuple[bytes, ...] = ()
+    stop_rule: StopRule | None = None
+    retention: float | None = None
+    outbox_limit: int | None = None
+    seed: int | None = None

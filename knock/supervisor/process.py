@@ -1,0 +1,222 @@
+"""A supervisor in a process of its own.
+
+Its caller may be stuck in C code with the GIL held, and dispatch and limits go on. The process is
+the caller's child, in a session of its own; it loads neither the caller's ``__main__`` nor
+unpickles what jobs produce. The other side of the socket is trusted: parent and own child.
+"""
+
+import pickle
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import NoReturn
+
+from knock.errors import ConfigError, ProtocolError, SupervisorLostError
+from knock.pool.channel import Channel, channel_pair
+from knock.pool.descriptor import keep_private
+from knock.pool.link import leave
+from knock.pool.nursery import interpreter_command
+from knock.protocol.frame import FrameDecoder, encode_frame
+from knock.storage.base import Storage
+from knock.supervisor.client import SupervisorClient
+from knock.supervisor.loop import Supervisor
+from knock.supervisor.messages import Ended, Inbound, Outbound
+from knock.supervisor.options import SupervisorOptions
+from knock.supervisor.reception import Reception
+
+_MESSAGES = 1
+_LENGTH = struct.Struct("<Q")
+_READ_BYTES = 1 << 18
+_LEAVE_SECONDS = 15.0
+
+
+# --- in the process -------------------------------------------------------------------------------
+
+
+class PipeMailbox:
+    """See ``Mailbox``: the end of a socket."""
+
+    def __init__(self, channel: Channel, storage: Storage) -> None:
+        self._channel = channel
+        self._storage = storage
+        self.is_cut = False
+
+    def fileno(self) -> int:
+        """See ``Mailbox``."""
+        return self._channel.fileno()
+
+    def sleep(self) -> bool:
+        """See ``Mailbox``."""
+        return True
+
+    def take(self) -> list[Inbound]:
+        """See ``Mailbox``."""
+        messages: list[Inbound] = []
+        for _, body in self._channel.receive():
+            messages.extend(pickle.loads(body))
+        self.is_cut = self._channel.is_ended
+        return messages
+
+    def put(self, messages: Sequence[Outbound]) -> None:
+        """See ``Mailbox``."""
+        for message in messages:
+            if isinstance(message, Ended):
+                message.storage = _pickled_storage(self._storage)
+        self._channel.send([encode_frame(_MESSAGES, pickle.dumps(messages, 5))])
+
+    def flush(self) -> None:
+        """Send what waits, now that the socket takes more."""
+        self._channel.flush()
+
+    @property
+    def wants_write(self) -> bool:
+        """Whether something waits."""
+        return self._channel.wants_write
+
+    def close(self) -> None:
+        """See ``Mailbox``; waits until the caller has what was put, or is gone."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._channel, selectors.EVENT_WRITE)
+            while self._channel.wants_write:
+                selector.select()
+                self._channel.flush()
+        self._channel.close()
+
+
+def _pickled_storage(storage: Storage) -> bytes:
+    return pickle.dumps(storage, 5)
+
+
+def supervisor_main(fd: int) -> NoReturn:
+    """Be a supervisor process on this end of a socket; never returns."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    peer = socket.socket(fileno=fd)
+    (length,) = _LENGTH.unpack(_receive_exactly(peer, _LENGTH.size))
+    sys_path, blob = pickle.loads(_receive_exactly(peer, length))
+    # A storage of somebody else is imported from where the caller finds it.
+    sys.path[:] = sys_path
+    options, storage = pickle.loads(blob)
+    mailbox = PipeMailbox(Channel(peer, (_MESSAGES,)), storage)
+    Supervisor(options, storage, mailbox).run()
+    leave(0)
+
+
+def _receive_exactly(peer: socket.socket, length: int) -> bytes:
+    # Not a byte more: what follows is the mailbox's.
+    parts: list[bytes] = []
+    while length:
+        data = peer.recv(min(length, _READ_BYTES))
+        if not data:
+            leave(0)
+        parts.append(data)
+        length -= len(data)
+    return b"".join(parts)
+
+
+# --- in the caller --------------------------------------------------------------------------------
+
+
+class _PipeLine:
+    """See ``Line``. A thread reads; whoever posts writes, one at a time."""
+
+    def __init__(
+        self, peer: socket.socket, process: "subprocess.Popen[bytes]", reception: Reception
+    ) -> None:
+        self._socket = peer
+        self._process = process
+        self._reception = reception
+        self._writing = threading.Lock()
+        self._reader = threading.Thread(target=self._read, name="knock-mailbox", daemon=True)
+        self._reader.start()
+
+    def post(self, message: Inbound) -> None:
+        """See ``Line``."""
+        data = encode_frame(_MESSAGES, pickle.dumps([message], 5))
+        with self._writing:
+            try:
+                self._socket.sendall(data)
+            except OSError as exc:
+                raise self._reception.failure or SupervisorLostError(
+                    f"the supervisor process {self._process.pid} is gone"
+                ) from exc
+
+    def _read(self) -> None:
+        decoder = FrameDecoder((_MESSAGES,))
+        while True:
+            try:
+                data = self._socket.recv(_READ_BYTES)
+            except OSError:
+                data = b""
+            if not data:
+                break
+            try:
+                for _, body in decoder.feed(data):
+                    self._reception.deliver(pickle.loads(body))
+            except ProtocolError as exc:
+                self._reception.fail(exc)
+                break
+        if self._reception.ended is None:
+            code = self._process.wait()
+            self._reception.fail(SupervisorLostError(f"the supervisor process died: {_how(code)}"))
+
+    def close(self) -> None:
+        """See ``Line``."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        try:
+            self._process.wait(_LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._reader is not threading.current_thread():
+            self._reader.join()
+        self._socket.close()
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+def start_in_process(options: SupervisorOptions, storage: Storage) -> SupervisorClient:
+    """Start a supervisor in a process of its own; see ``Starter``.
+
+    Raises:
+        ConfigError: The storage cannot be pickled.
+    """
+    try:
+        blob = pickle.dumps((options, storage), 5)
+    except Exception as exc:  # user code
+        raise ConfigError(
+            f"the storage cannot be sent to a supervisor process ({exc}); "
+            "give its URL, or supervisor='thread'"
+        ) from exc
+    mine, theirs = channel_pair()
+    keep_private(mine)
+    fd = theirs.fileno()
+    code = f"from knock.supervisor.process import supervisor_main; supervisor_main({fd})"
+    process = subprocess.Popen(
+        interpreter_command(code),
+        stdin=subprocess.DEVNULL,
+        pass_fds=(fd,),
+        start_new_session=True,
+    )
+    theirs.close()
+    reception = Reception()
+    line = _PipeLine(mine, process, reception)
+    start = pickle.dumps((sys.path, blob), 5)
+    mine.sendall(_LENGTH.pack(len(start)) + start)
+    return SupervisorClient(
+        reception, line, is_bounded=options.outbox_limit is not None, pid=process.pid
+    )

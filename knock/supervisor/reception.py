@@ -1,0 +1,140 @@
+"""The caller's side of a mailbox: replies find those who wait, the rest waits to be taken."""
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from knock.supervisor.messages import Ended, Failed, Finished, Logged, Outbound, Reply
+
+# Log lines beyond this are dropped, so that a chatty job cannot fill the caller's memory.
+MAX_LOG_LINES = 10_000
+
+
+class _Waiter:
+    __slots__ = ("error", "event", "value")
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.value: Any = None
+        self.error: Exception | None = None
+
+
+class Reception:
+    """Used by any number of waiting threads, and one that delivers.
+
+    ``failure`` is why nothing will come any more, once that is so.
+    """
+
+    def __init__(self) -> None:
+        self._requests = itertools.count(1)
+        self._waiters: dict[int, _Waiter] = {}
+        self._inbox: deque[Outbound] = deque()
+        self._arrival = threading.Condition()
+        self._log_lines = 0
+        self._dropped = 0
+        self.failure: Exception | None = None
+        self.ended: Ended | None = None
+
+    # --- the delivering side ---
+
+    def deliver(self, messages: Iterable[Outbound]) -> None:
+        """Take messages in; never blocks for longer than a lock is held."""
+        with self._arrival:
+            for message in messages:
+                if isinstance(message, Reply):
+                    self._reply(message)
+                elif not isinstance(message, Logged) or self._has_room(message):
+                    self._inbox.append(message)
+                if isinstance(message, Failed):
+                    self._fail(message.error)
+                elif isinstance(message, Ended):
+                    self.ended = message
+            self._arrival.notify_all()
+
+    def fail(self, error: Exception) -> None:
+        """Tell everybody who waits, now or later, that nothing will come."""
+        with self._arrival:
+            if self.failure is None:
+                self._inbox.append(Failed(error))
+                self._fail(error)
+            self._arrival.notify_all()
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error
+        waiters, self._waiters = self._waiters, {}
+        for waiter in waiters.values():
+            waiter.error = error
+            waiter.event.set()
+
+    def _reply(self, reply: Reply) -> None:
+        waiter = self._waiters.pop(reply.request, None)
+        if waiter is not None:
+            waiter.value, waiter.error = reply.value, reply.error
+            waiter.event.set()
+
+    def _has_room(self, logged: Logged) -> bool:
+        if self._log_lines >= MAX_LOG_LINES:
+            self._dropped += len(logged.entries) + logged.dropped
+            return False
+        self._log_lines += len(logged.entries)
+        logged.dropped += self._dropped
+        self._dropped = 0
+        return True
+
+    # --- the waiting side ---
+
+    def ask(
+        self,
+        post: Callable[[int], None],
+        timeout: float | None,
+        give_up: Callable[[int], None] | None = None,
+    ) -> Any:
+        """Post a request under a fresh number and wait for its reply.
+
+        Raises the reply's error; ``TimeoutError`` after ``timeout`` seconds, ``give_up`` having
+        been called with the number.
+        """
+        request, waiter = next(self._requests), _Waiter()
+        self._waiters[request] = waiter
+        if self.failure is not None:
+            self._waiters.pop(request, None)
+            raise self.failure
+        try:
+            post(request)
+            is_answered = waiter.event.wait(timeout)
+        except BaseException:
+            self._waiters.pop(request, None)
+            raise
+        if not is_answered:
+            self._waiters.pop(request, None)
+            if give_up is not None:
+                give_up(request)
+            raise TimeoutError(f"no answer within {timeout} s")
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.value
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait until ``receive`` has something to return; False if the time ran out."""
+        with self._arrival:
+            return self._arrival.wait_for(lambda: bool(self._inbox), timeout)
+
+    def receive(self, timeout: float | None) -> list[Outbound]:
+        """Return what has come since the last call; wait for something up to ``timeout`` seconds.
+
+        An empty list when the time ran out. Of what comes, ``Ended`` or ``Failed`` is the last.
+        """
+        with self._arrival:
+            if not self._arrival.wait_for(lambda: bool(self._inbox), timeout):
+                return []
+            messages = list(self._inbox)
+            self._inbox.clear()
+            self._log_lines = 0
+        return messages
+
+
+def count_records(messages: Iterable[Outbound]) -> int:
+    """Count the finished jobs in these messages."""
+    return sum(len(m.records) for m in messages if isinstance(m, Finished))

@@ -1,0 +1,23 @@
+"""Starting a supervisor where it is wanted."""
+
+from knock.storage.base import Storage
+from knock.supervisor.client import Place, Starter, SupervisorClient
+from knock.supervisor.options import SupervisorOptions
+from knock.supervisor.process import start_in_process
+from knock.supervisor.thread import start_in_thread
+
+
+def start_supervisor(
+    options: SupervisorOptions, storage: Storage, place: Place
+) -> SupervisorClient:
+    """Start a supervisor in a thread of this process or in a process of its own.
+
+    In a thread it uses ``storage`` itself, and nobody else may until it has ended. In a process it
+    uses a copy, which comes back with ``Ended``.
+
+    Raises:
+        ConfigError: The storage cannot be sent to another process.
+        WorkerBootError: The process cannot be started.
+    """
+    starter: Starter = start_in_thread if place == "thread" else start_in_process
+    return starter(options, storage)

@@ -1,0 +1,100 @@
+"""What a supervisor counts while it runs."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from knock.core.events import Notice, NoticeName
+from knock.core.job import AttemptOutcome, JobState, Settlement
+from knock.supervisor.facts import BreakerChange, RunFacts, WorkerExit
+from knock.supervisor.messages import SupervisorStats
+
+_BREAKER_STATES = {
+    NoticeName.BREAKER_OPENED: "open",
+    NoticeName.BREAKER_HALF_OPENED: "half_open",
+    NoticeName.BREAKER_CLOSED: "closed",
+}
+# A pool that runs for weeks keeps the latest of these only.
+_KEPT = 10_000
+
+
+class Tally:
+    """Counts settled attempts and jobs, and keeps what happened to workers and breakers."""
+
+    def __init__(self, workers: int, started_at: float) -> None:
+        self._workers = workers
+        self._started_at = started_at
+        self._attempts: Counter[AttemptOutcome] = Counter()
+        self._states: Counter[JobState] = Counter()
+        self._busy_seconds = 0.0
+        self._exits: list[WorkerExit] = []
+        self._changes: list[BreakerChange] = []
+        self._stale = 0
+        self._stopped_by: str | None = None
+        self._retrying: set[int] = set()
+        self.added = 0
+
+    def settled(self, settlements: Sequence[Settlement], stale: Sequence[int]) -> None:
+        """Count a batch that the storage applied."""
+        self._stale += len(stale)
+        retrying = self._retrying
+        busy = 0.0
+        for settlement in settlements:
+            attempt = settlement.attempt
+            if attempt is not None:
+                self._attempts[attempt.outcome] += 1
+                busy += attempt.usage.wall_seconds
+            self._states[settlement.state] += 1
+            if settlement.state is not JobState.QUEUED:
+                if retrying:
+                    retrying.discard(settlement.job_id)
+            elif attempt is not None and attempt.outcome is not AttemptOutcome.RELEASED:
+                retrying.add(settlement.job_id)
+        self._busy_seconds += busy
+
+    def ended_unrun(self, job_ids: Sequence[int], state: JobState) -> None:
+        """Count jobs that the storage itself cancelled or buried."""
+        self._states[state] += len(job_ids)
+        self._retrying.difference_update(job_ids)
+
+    def noticed(self, notice: Notice) -> None:
+        """Keep what the machine told of itself."""
+        if notice.name is NoticeName.WORKER_EXITED and notice.death is not None:
+            death = notice.death
+            exit_ = WorkerExit(
+                at=notice.at, worker=notice.worker or 0, cause=death.cause, pid=death.pid
+            )
+            self._exits.append(exit_)
+            del self._exits[:-_KEPT]
+        elif notice.name in _BREAKER_STATES:
+            state = _BREAKER_STATES[notice.name]
+            self._changes.append(BreakerChange(at=notice.at, job_type=notice.job_type, state=state))
+            del self._changes[:-_KEPT]
+        elif notice.name is NoticeName.STOP_RULE_REACHED:
+            self._stopped_by = notice.detail
+
+    def facts(self, now: float) -> RunFacts:
+        """Return all of it."""
+        return RunFacts(
+            started_at=self._started_at,
+            ended_at=now,
+            workers=self._workers,
+            busy_seconds=self._busy_seconds,
+            worker_exits=tuple(self._exits),
+            breaker_changes=tuple(self._changes),
+            attempts=dict(self._attempts),
+            stale_results=self._stale,
+            stopped_by=self._stopped_by,
+        )
+
+    def stats(self, *, in_flight: int, workers: int, is_paused: bool) -> SupervisorStats:
+        """Return the counts of now."""
+        return SupervisorStats(
+            completed=self._states[JobState.COMPLETED],
+            failed=self._states[JobState.DEAD],
+            cancelled=self._states[JobState.CANCELLED],
+            added=self.added,
+            retrying=len(self._retrying),
+            in_flight=in_flight,
+            workers=workers,
+            is_paused=is_paused,
+        )
