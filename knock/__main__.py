@@ -1,0 +1,6 @@
+"""``python -m knock`` is the command ``knock``."""
+
+from knock.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""Batches: ``run_pool`` and ``iter_pool``."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
+
+from knock.core.job import JobState
+from knock.errors import PoolInterrupted
+from knock.outcome import Outcome
+from knock.report import PoolReport
+from knock.run.batch import FIRST_ID, INTERRUPT_GRACE_SECONDS, Batch, add_note
+from knock.run.interrupt import Shield
+from knock.run.options import BatchOptions, check_options
+from knock.run.progress import choose_display
+
+__all__ = ["BatchSettings", "iter_pool", "run_pool"]
+
+R = TypeVar("R")
+
+logger = logging.getLogger("knock.run")
+
+
+class BatchSettings(TypedDict, total=False):
+    """The options of ``run_pool`` and ``iter_pool``. Durations are seconds.
+
+    ``workers``: processes; None is one for each core that this process may use.
+    ``timeout``: running time of one attempt, then it is killed; None is no limit.
+    ``retry_attempts``: retries after an exception or a timeout; ``retry_delay`` before the first,
+    at least, doubling up to ``retry_delay_max``, plus up to half of it by chance; ``retry_on``:
+    the exception classes, or a function of the exception, that are worth a retry.
+    ``retry_crashes``, ``retry_oom``: retries after a crash and after a kill for want of memory;
+    None is ``min(retry_attempts, 2)``. ``retry_lost``: retries when knock itself lost the worker.
+    ``on_error``: ``"stop"`` gives up at the first dead job. ``stop_after``: gives up after so many
+    dead jobs, or a share such as ``"5%"`` of the input (of what has finished, once 20 have, where
+    the input's length is unknown).
+    ``seed``: seeds ``random`` and ``numpy.random`` for each item from the seed and its index.
+    ``initializer(*initargs)`` is called in each worker before its first job; ``preload``: modules
+    imported once for all workers. ``start_method``: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
+    ``progress``: None shows a bar on a terminal and a line now and then elsewhere, on standard
+    error; False is silence. ``supervisor``: ``"thread"`` of this process, or a ``"process"``.
+    """
+
+    workers: int | None
+    timeout: float | None
+    retry_attempts: int
+    retry_delay: float
+    retry_delay_max: float
+    retry_on: (
+        type[BaseException]
+        | tuple[type[BaseException], ...]
+        | list[type[BaseException]]
+        | Callable[[BaseException], bool]
+    )
+    retry_crashes: int | None
+    retry_oom: int | None
+    retry_lost: int
+    on_error: Literal["continue", "stop"]
+    stop_after: int | str | None
+    seed: int | None
+    initializer: Callable[..., object] | None
+    initargs: tuple[Any, ...]
+    preload: Iterable[str]
+    start_method: Literal["forkserver", "spawn", "fork"] | None
+    progress: bool | None
+    supervisor: Literal["thread", "process"]
+
+
+_DEFAULTS: dict[str, Any] = {
+    "workers": None,
+    "timeout": None,
+    "retry_attempts": 0,
+    "retry_delay": 1.0,
+    "retry_delay_max": 300.0,
+    "retry_on": (Exception,),
+    "retry_crashes": None,
+    "retry_oom": None,
+    "retry_lost": 2,
+    "on_error": "continue",
+    "stop_after": None,
+    "seed": None,
+    "initializer": None,
+    "initargs": (),
+    "preload": (),
+    "start_method": None,
+    "progress": None,
+    "supervisor": "thread",
+}
+
+
+def _check(
+    fn: Callable[..., Any], iterables: tuple[Iterable[Any], ...], settings: dict[str, Any]
+) -> BatchOptions:
+    if not callable(fn):
+        raise TypeError(f"the first argument must be a function, not {fn!r}")
+    if not iterables:
+        raise TypeError("there is nothing to run it on: give at least one iterable")
+    unknown = settings.keys() - _DEFAULTS.keys()
+    if unknown:
+        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
+    return check_options(**(_DEFAULTS | settings))
+
+
+def run_pool(
+    fn: Callable[..., R], *iterables: Iterable[Any], **settings: Unpack[BatchSettings]
+) -> PoolReport[R]:
+    """Run ``fn`` on every item in worker processes and return the report of all of it.
+
+    Several iterables are zipped, strictly: ``fn(a, b)``. A job that raises, crashes or hangs costs
+    that job and no other: look at ``report.ok``, or let ``report.results`` raise. ``fn`` and the
+    items may be of ``__main__``, lambdas and closures too; no main guard is needed. See
+    ``BatchSettings`` for the options.
+
+    Raises:
+        ConfigError: An option is of the wrong type or out of range.
+        SerializationError: ``fn`` or an item cannot be pickled.
+        WorkerBootError: No worker can start: a bad import, or an initializer that fails.
+        PoolInterrupted: Ctrl-C; it carries the report of what was done. The first lets running
+            jobs finish for up to 5 s, a second kills them.
+        Exception: Whatever the input raises.
+    """
+    options = _check(fn, iterables, dict(settings))
+    with Shield() as shield:
+        run = _Run(Batch(fn, iterables, options, shield), options)
+        return run.report()
+
+
+class _Run:
+    """One call of ``run_pool``."""
+
+    def __init__(self, batch: Batch, options: BatchOptions) -> None:
+        self._batch = batch
+        self._options = options
+        self._items: list[Any] = []
+        self._outcomes: list[Outcome[Any] | None] = []
+
+    def report(self) -> PoolReport[Any]:
+        batch = self._batch
+        try:
+            batch.display = choose_display(self._options.progress)
+            try:
+                self._work()
+            except KeyboardInterrupt:
+                self._interrupted()
+                raise PoolInterrupted(self._finish()) from None
+            return self._finish()
+        finally:
+            batch.close()
+
+    def _work(self) -> None:
+        batch = self._batch
+        while batch.wants_items or batch.pending:
+            if batch.wants_items:
+                self._pull()
+            self._keep(wait=not batch.wants_items)
+            if batch.stop_reason is not None:
+                break
+            if batch.is_starved:
+                batch.grow()
+        batch.stop(None)
+        while batch.facts is None:
+            self._keep(wait=True)
+
+    def _pull(self) -> None:
+        try:
+            items = self._batch.pull()
+        except Exception as exc:
+            add_note(exc, sum(outcome is not None for outcome in self._outcomes))
+            raise
+        self._items += items
+        self._outcomes += [None] * len(items)
+
+    def _keep(self, *, wait: bool) -> None:
+        items, outcomes = self._items, self._outcomes
+        for record in self._batch.take(wait=wait):
+            index = record.spec.id - FIRST_ID
+            outcomes[index] = Outcome(index, items[index], record)
+
+    def _interrupted(self) -> None:
+        """End early: the first Ctrl-C was pressed, and more may be."""
+        batch = self._batch
+        batch.stop_reason = "interrupted"
+        for grace in (INTERRUPT_GRACE_SECONDS, 0.0):
+            try:
+                batch.stop(grace)
+                self._say_what_happens(grace)
+                while batch.facts is None:
+                    self._keep(wait=True)
+            except KeyboardInterrupt:
+                continue
+            return
+
+    def _say_what_happens(self, grace: float) -> None:
+        if sys.stderr is not None and grace and self._batch.pending:
+            sys.stderr.write(
+                f"knock: interrupted; running jobs may finish for {grace:g} s, "
+                "Ctrl-C again kills them\n"
+            )
+
+    def _finish(self) -> PoolReport[Any]:
+        batch = self._batch
+        if not batch.feed.is_over and batch.total is not None:
+            rest = batch.feed.rest()
+            self._items += rest
+            self._outcomes += [None] * len(rest)
+        outcomes = [
+            batch.unfinished(index, self._items[index]) if outcome is None else outcome
+            for index, outcome in enumerate(self._outcomes)
+        ]
+        facts = batch.facts
+        if facts is None:
+            raise RuntimeError("the supervisor ended without its facts: a bug in knock")
+        report: PoolReport[Any] = PoolReport(outcomes, facts)
+        dead = sum(outcome.state is JobState.DEAD for outcome in outcomes)
+        if dead:
+            logger.warning("%s", report.summary())
+        return report
+
+
+def iter_pool(
+    fn: Callable[..., R], *iterables: Iterable[Any], **settings: Unpack[BatchSettings]
+) -> Iterator[Outcome[R]]:
+    """Run ``fn`` on every item and yield each ``Outcome`` as it finishes, in that order.
+
+    The input is pulled lazily, on the calling thread, only so far ahead that the workers have
+    something to do: it may be endless. Limits hold whatever the consumer and the input do
+    meanwhile. Leaving the loop ends the pool, and kills what runs. Options, and what is raised,
+    as in ``run_pool``; Ctrl-C raises ``KeyboardInterrupt``.
+    """
+    options = _check(fn, iterables, dict(settings))
+    return _iterate(fn, iterables, options)
+
+
+def _iterate(
+    fn: Callable[..., R], iterables: tuple[Iterable[Any], ...], options: BatchOptions
+) -> Iterator[Outcome[R]]:
+    # Ctrl-C must reach the consumer's code between two outcomes: no handler is put in its way.
+    shield = Shield()
+    batch = Batch(fn, iterables, options, shield)
+    items: dict[int, Any] = {}
+    dead = done = 0
+    try:
+        batch.display = choose_display(options.progress)
+        while batch.wants_items or batch.pending:
+            for record in batch.take(wait=not batch.wants_items):
+                index = record.spec.id - FIRST_ID
+                done += 1
+                dead += record.state is JobState.DEAD
+                yield Outcome(index, items.pop(index), record)
+            if batch.stop_reason is not None:
+                break
+            if batch.wants_items:
+                first = batch.feed.pulled
+                try:
+                    pulled = batch.pull()
+                except Exception as exc:
+                    add_note(exc, done)
+                    raise
+                items.update(enumerate(pulled, first))
+        batch.stop(None)
+        for record in batch.drain():
+            index = record.spec.id - FIRST_ID
+            dead += record.state is JobState.DEAD
+            yield Outcome(index, items.pop(index), record)
+        for index, item in items.items():
+            yield batch.unfinished(index, item)
+    finally:
+        batch.close()
+        if dead:
+            logger.warning("%d of %d jobs died", dead, done)

@@ -1,0 +1,76 @@
+"""Ctrl-C while a batch runs: at once in the user's code, never in the middle of knock's own."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Self
+
+
+class Shield:
+    """Inside ``with shield:`` Ctrl-C waits; elsewhere it raises ``KeyboardInterrupt`` as ever.
+
+    Used as ``with Shield() as shield:`` around a batch, then as ``with shield.closed():`` around
+    what must not be torn. Does nothing outside of the main thread, where no signal lands, nor
+    where the user has a handler of his own.
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._is_pending = False
+        self._is_installed = False
+
+    def __enter__(self) -> Self:
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._interrupted)
+            self._is_installed = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._is_installed = False
+
+    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+        if self._depth:
+            self._is_pending = True
+        else:
+            raise KeyboardInterrupt
+
+    def closed(self) -> "_Closed":
+        """Return a context in which Ctrl-C waits."""
+        return _Closed(self)
+
+    def close(self) -> None:
+        """Let Ctrl-C wait from here on."""
+        self._depth += 1
+
+    def open(self) -> None:
+        """Let it through again, and raise what has waited."""
+        self._depth -= 1
+        if not self._depth and self._is_pending:
+            self._is_pending = False
+            raise KeyboardInterrupt
+
+
+class _Closed:
+    __slots__ = ("_shield",)
+
+    def __init__(self, shield: Shield) -> None:
+        self._shield = shield
+
+    def __enter__(self) -> None:
+        self._shield.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._shield.open()
