@@ -53,8 +53,12 @@ class Docket:
 
     # --- in ---
 
-    def take(self, event: JobsClaimed) -> None:
-        """Take claimed jobs in; those of an unknown type are dead at once."""
+    def take(self, event: JobsClaimed, now: float) -> None:
+        """Take claimed jobs in.
+
+        Those of an unknown type are dead at once; those of a type that was closed while the
+        storage answered go back.
+        """
         flights: list[Flight] = []
         for claim in event.jobs:
             kind = self._kinds.get(claim.job.type)
@@ -64,7 +68,10 @@ class Docket:
             flight = Flight(claim, kind)
             kind.out += 1
             self._flights[claim.job.id] = flight
-            flights.append(flight)
+            if kind.is_bounded and kind.places(now) == 0:
+                self.release(flight)
+            else:
+                flights.append(flight)
         self.dispatcher.add(flights)
 
     # --- out, by itself ---

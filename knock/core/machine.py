@@ -222,7 +222,7 @@ class Machine:
     def _jobs_claimed(self, event: JobsClaimed, now: float) -> None:
         if not self._docket.intake.answered(event):
             return
-        self._docket.take(event)
+        self._docket.take(event, now)
         cancelled, self._cancelled_early = self._cancelled_early, set()
         for claim in event.jobs:
             job_id = claim.job.id

@@ -30,7 +30,8 @@ def channel_pair() -> tuple[socket.socket, socket.socket]:
 class Channel:
     """Sends frames, and receives frames of the given ``kinds``. Owns its socket.
 
-    ``is_ended``: the peer's side is closed, or cannot be read any more.
+    ``is_ended``: the peer's side is closed and all that it had sent was read. A send that fails ends
+    the sending only: a peer that died may have said something before.
     """
 
     def __init__(self, mine: socket.socket, kinds: Iterable[int]) -> None:
@@ -38,6 +39,7 @@ class Channel:
         self._socket.setblocking(False)
         self._queue: deque[memoryview | _Then] = deque()
         self._decoder = FrameDecoder(kinds)
+        self._is_mute = False
         self.is_ended = False
 
     def fileno(self) -> int:
@@ -47,7 +49,7 @@ class Channel:
     @property
     def wants_write(self) -> bool:
         """Whether something waits until the socket can take more."""
-        return bool(self._queue) and not self.is_ended
+        return bool(self._queue) and not self._is_mute
 
     def send(self, buffers: Sequence[bytes], then: _Then | None = None) -> None:
         """Send the buffers of whole frames; call ``then`` when all of it is in the socket."""
@@ -59,7 +61,7 @@ class Channel:
     def flush(self) -> None:
         """Send what the socket takes now."""
         queue = self._queue
-        while queue and not self.is_ended:
+        while queue and not self._is_mute:
             first = queue[0]
             if not isinstance(first, memoryview):
                 queue.popleft()
@@ -70,7 +72,7 @@ class Channel:
             except BlockingIOError:
                 return
             except OSError:
-                self._end()
+                self._is_mute = True
                 return
             self._drop(sent)
 
@@ -125,7 +127,7 @@ class Channel:
         return frames
 
     def _end(self) -> None:
-        self.is_ended = True
+        self.is_ended = self._is_mute = True
         self._queue.clear()
 
     def close(self) -> None:
