@@ -1,0 +1,168 @@
+"""From what ``add`` is given to a request that can be stored."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from knock import config
+from knock.core.job import NO_OPTIONS, UNSET, JobOptions, JobSpec, Priority, Unset
+from knock.errors import ConfigError, SerializationError
+from knock.pool.clock import Clock
+from knock.pool.definition import ItemPickler
+from knock.queue.policy import MIN_TIMEOUT
+
+
+class AddOptions(TypedDict, total=False):
+    """What ``Queue.add`` takes beside the job itself, but for ``key``; see there."""
+
+    priority: str | Priority
+    delay: float
+    expires_in: float | None
+    timeout: float | Unset | None
+    retry_attempts: int | Unset
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What jobs that are added alike have in common, checked. Times are durations, in seconds."""
+
+    job_type: str
+    priority: int
+    delay: float = 0.0
+    expires_in: float | None = None
+    options: JobOptions = NO_OPTIONS
+
+
+class Intake:
+    """Makes job requests. Not thread-safe, but for ``terms``."""
+
+    def __init__(self, clock: Clock, first_id: int) -> None:
+        self._clock = clock
+        self._ids = itertools.count(first_id)
+        self._pickler = ItemPickler()
+        self._plain: dict[tuple[str, str | Priority], Terms] = {}
+        self.job_types: set[str] = set()
+
+    def terms(
+        self,
+        job_type: str,
+        *,
+        priority: str | Priority = "normal",
+        delay: float = 0.0,
+        expires_in: float | None = None,
+        timeout: float | Unset | None = UNSET,
+        retry_attempts: int | Unset = UNSET,
+    ) -> Terms:
+        """Check what was given to ``add``.
+
+        Raises:
+            ConfigError: Something is of the wrong type or out of range.
+        """
+        is_plain = delay == 0 and expires_in is None and timeout is retry_attempts is UNSET
+        if is_plain and type(job_type) is str:
+            known = self._plain.get((job_type, priority))
+            if known is not None:
+                return known
+        terms = Terms(
+            job_type=config.job_type(job_type),
+            priority=int(config.priority(priority)),
+            delay=config.seconds("delay", delay),
+            expires_in=config.seconds("expires_in", expires_in, allow_none=True),
+            options=_check_options(timeout, retry_attempts),
+        )
+        self.job_types.add(terms.job_type)
+        if is_plain:
+            self._plain[job_type, priority] = terms
+        return terms
+
+    def spec(self, terms: Terms, data: object, key: str | None) -> JobSpec:
+        """Return the request for one job.
+
+        Raises:
+            SerializationError: ``data`` cannot be pickled; the message says what of it.
+        """
+        return self._spec(terms, self._pickler.dumps(data, "data"), key, self._clock.now())
+
+    def specs(
+        self, terms: Terms, items: Sequence[object], keys: Sequence[str] | None
+    ) -> list[JobSpec]:
+        """Return a request for each item, all due at one moment.
+
+        Raises:
+            SerializationError: An item cannot be pickled; the message has its index.
+        """
+        now = self._clock.now()
+        payloads = [self._dumps_one_of(items, index) for index in range(len(items))]
+        if keys is None:
+            return [self._spec(terms, payload, None, now) for payload in payloads]
+        return [
+            self._spec(terms, payload, key, now)
+            for payload, key in zip(payloads, keys, strict=True)
+        ]
+
+    def _dumps_one_of(self, items: Sequence[object], index: int) -> bytes:
+        try:
+            return self._pickler.dumps(items[index])
+        except SerializationError:
+            # Once more, for the message: a label for each item would cost as much as pickling it.
+            return self._pickler.dumps(items[index], f"data[{index}]")
+
+    def _spec(self, terms: Terms, payload: bytes, key: str | None, now: float) -> JobSpec:
+        expires_in = terms.expires_in
+        return JobSpec(
+            next(self._ids),
+            terms.job_type,
+            payload,
+            terms.priority,
+            now + terms.delay,
+            now,
+            None if expires_in is None else now + expires_in,
+            key,
+            terms.options,
+        )
+
+    def take_definitions(self) -> tuple[bytes, ...]:
+        """Return what workers must load before the requests made since the last call."""
+        return tuple(self._pickler.take_definitions())
+
+
+def _check_options(timeout: float | Unset | None, retry_attempts: int | Unset) -> JobOptions:
+    if timeout is UNSET and retry_attempts is UNSET:
+        return NO_OPTIONS
+    return JobOptions(
+        timeout=timeout
+        if isinstance(timeout, Unset)
+        else config.seconds("timeout", timeout, allow_none=True, minimum=MIN_TIMEOUT),
+        retry_attempts=retry_attempts
+        if isinstance(retry_attempts, Unset)
+        else config.count("retry_attempts", retry_attempts),
+    )
+
+
+def check_key(key: object) -> str | None:
+    """Return ``key`` as it is stored; a key names one job as long as that is stored.
+
+    Raises:
+        ConfigError: It is neither a string with something in it nor None.
+    """
+    if key is None or (isinstance(key, str) and key):
+        return key
+    raise ConfigError(f"key must be a string with something in it or None, not {key!r}")
+
+
+def check_keys(keys: Iterable[Any] | None, count: int) -> list[str] | None:
+    """Return a key for each of ``count`` jobs, or None where none were given.
+
+    Raises:
+        ConfigError: One is not a key, or there are more or fewer than jobs.
+    """
+    if keys is None:
+        return None
+    listed = list(keys)
+    if len(listed) != count:
+        raise ConfigError(f"keys must be as many as jobs: {len(listed)} for {count}")
+    for index, key in enumerate(listed):
+        if not isinstance(key, str) or not key:
+            raise ConfigError(f"keys[{index}] must be a string with something in it, not {key!r}")
+    return listed

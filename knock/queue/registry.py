@@ -1,0 +1,68 @@
+"""The processors of a queue and their policies."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from knock import config
+from knock.core.policy import JobPolicy
+from knock.errors import ConfigError
+from knock.pool.definition import Processor, RetryOn, Style
+from knock.queue.policy import PolicyOptions, build_policy, check_retry_on
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """All of a registration but its function, checked."""
+
+    job_type: str
+    retry_on: RetryOn | None
+    policy: JobPolicy
+
+
+class Registry:
+    """Processors and policies by job type."""
+
+    def __init__(self, base: JobPolicy) -> None:
+        self._base = base
+        self.processors: dict[str, Processor] = {}
+        self.policies: dict[str, JobPolicy] = {}
+
+    def check(self, job_type: str, retry_on: object, options: PolicyOptions) -> Registration:
+        """Check what was given to ``process``.
+
+        Raises:
+            ConfigError: Something is of the wrong type or out of range.
+        """
+        policy = build_policy(self._base, options)
+        return Registration(config.job_type(job_type), check_retry_on(retry_on), policy)
+
+    def make_processor(self, registration: Registration, fn: Callable[..., Any]) -> Processor:
+        """Return the processor for a registration.
+
+        Raises:
+            ConfigError: ``fn`` cannot be called with a job.
+        """
+        _check_function(registration.job_type, fn)
+        return Processor(fn, Style.JOB, registration.retry_on)
+
+    def add(self, registration: Registration, processor: Processor) -> None:
+        """Register a processor, in place of an earlier one of that type."""
+        self.processors[registration.job_type] = processor
+        self.policies[registration.job_type] = registration.policy
+
+
+def _check_function(job_type: str, fn: object) -> None:
+    if not callable(fn):
+        raise ConfigError(f"the processor of {job_type!r} must be a function, not {fn!r}")
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):
+        return  # built in, without a signature to look at
+    try:
+        signature.bind(None)
+    except TypeError as exc:
+        raise ConfigError(
+            f"the processor of {job_type!r} must take one argument, the job: {exc}"
+        ) from None

@@ -1,0 +1,309 @@
+"""A queue's supervisor, from its start to its end."""
+
+import logging
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from knock import config
+from knock.core.job import JobRecord, JobSpec, JobState
+from knock.core.policy import JobPolicy
+from knock.errors import JobNotFoundError, KnockError
+from knock.pool.clock import Clock
+from knock.pool.definition import Processor, dump_definitions
+from knock.pool.settings import PoolSettings
+from knock.queue.handlers import Handlers
+from knock.queue.settings import Settings
+from knock.queue.stats import NO_TOTALS, RateMeter, Snapshot, Totals
+from knock.storage.base import Storage
+from knock.supervisor.client import SupervisorClient
+from knock.supervisor.messages import (
+    Ended,
+    Enqueue,
+    Events,
+    Failed,
+    Logged,
+    Outbound,
+    Pause,
+    Register,
+    Resume,
+    Stop,
+    Subscribe,
+    SupervisorStats,
+)
+from knock.supervisor.options import SupervisorOptions
+from knock.supervisor.start import start_supervisor
+
+logger = logging.getLogger("knock.queue")
+job_logger = logging.getLogger("knock.job")
+
+# How long a handler may run until it is looked at again.
+_HANDLER_CHECK_SECONDS = 5.0
+_OWN_MODULE = "knock.queue.instance"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What workers know from the start. ``definitions``: what jobs that were added before need."""
+
+    processors: Mapping[str, Processor]
+    policies: Mapping[str, JobPolicy]
+    definitions: tuple[bytes, ...]
+
+
+class Session:
+    """See ``Desk``: the requests go to a supervisor. A thread takes what that says unasked.
+
+    ``on_end`` is called on that thread when the supervisor has ended and nothing is left of it.
+    """
+
+    def __init__(
+        self,
+        client: SupervisorClient,
+        storage: Storage,
+        clock: Clock,
+        handlers: Handlers,
+        on_end: Callable[["Session"], None],
+    ) -> None:
+        self._client = client
+        self._on_end = on_end
+        self._clock = clock
+        self._handlers = handlers
+        self._meter = RateMeter(clock.now())
+        self._is_over = threading.Event()
+        self._when_over: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._before_stop: Snapshot | None = None
+        self.storage = storage
+        self.failure: Exception | None = None
+        self.subscribe()
+        thread = threading.Thread(target=self._take, name="knock-queue", daemon=True)
+        thread.start()
+
+    # --- requests; see ``Desk`` ---
+
+    def add(
+        self, jobs: list[JobSpec], definitions: tuple[bytes, ...], *, is_keyed: bool
+    ) -> list[int]:
+        """See ``Desk``."""
+        if is_keyed:
+            ids: list[int] = self._client.enqueue(
+                lambda request: Enqueue(request, jobs, definitions)
+            )
+            return ids
+        self._client.post(Enqueue(None, jobs, definitions))
+        return [job.id for job in jobs]
+
+    def get(self, job_id: int) -> JobRecord:
+        """See ``Desk``."""
+        record: JobRecord | None
+        [record] = self._client.call("get", [job_id])
+        if record is None:
+            raise JobNotFoundError(job_id)
+        return record
+
+    def watch(self, job_id: int, timeout: float | None) -> JobRecord:
+        """See ``Desk``."""
+        return self._client.watch(job_id, timeout)
+
+    def wait_idle(self, timeout: float | None) -> None:
+        """See ``Desk``."""
+        self._client.wait_idle(timeout)
+
+    def cancel(self, job_id: int) -> bool:
+        """See ``Desk``."""
+        if self._client.call("cancel", [job_id]):
+            return True
+        self.get(job_id)
+        return False
+
+    def dead(self, limit: int | None, job_type: str | None) -> list[JobRecord]:
+        """See ``Desk``."""
+        if limit is None:
+            limit = self._client.call("counts").dead
+        records: list[JobRecord] = self._client.call(
+            "find", state=JobState.DEAD, job_type=job_type, limit=limit
+        )
+        return records
+
+    def requeue(self, job_ids: Sequence[int]) -> list[int]:
+        """See ``Desk``."""
+        ids: list[int] = self._client.call("requeue", job_ids)
+        return ids
+
+    def purge(
+        self, job_ids: Sequence[int] | None, job_type: str | None, before: float | None
+    ) -> int:
+        """See ``Desk``."""
+        purged: int = self._client.call(
+            "purge", job_ids, state=JobState.DEAD, before=before, job_type=job_type
+        )
+        return purged
+
+    def snapshot(self) -> Snapshot:
+        """See ``Desk``."""
+        stats: SupervisorStats = self._client.call("stats")
+        totals = Totals(stats.added, stats.completed, stats.failed)
+        return Snapshot(
+            counts=self._client.call("counts"),
+            totals=totals,
+            rates=self._meter.read(totals, self._clock.now()),
+            retrying=stats.retrying,
+            workers=stats.workers,
+            breakers=self._client.call("breakers"),
+        )
+
+    # --- orders ---
+
+    def register(self, job_type: str, policy: JobPolicy, definition: bytes) -> None:
+        """Make a processor known to the supervisor and the workers."""
+        self._client.post(Register(job_type, policy, definition))
+
+    def set_paused(self, *, is_paused: bool) -> None:
+        """Let nothing new start, or let it."""
+        self._client.post(Pause() if is_paused else Resume())
+
+    def subscribe(self) -> None:
+        """Ask for the events that there are handlers for."""
+        self._client.post(Subscribe(finished=False, events=self._handlers.names))
+
+    # --- the end ---
+
+    def raise_failure(self) -> None:
+        """Raise why the supervisor is gone, if it failed."""
+        if self.failure is not None:
+            raise self.failure
+
+    def order_stop(self, timeout: float | None) -> None:
+        """Let nothing new start; what runs after ``timeout`` seconds is killed and released."""
+        deadline = None if timeout is None else self._clock.now() + timeout
+        try:
+            self._before_stop = self._before_stop or self.snapshot()
+            self._client.post(Stop(deadline))
+        except KnockError as exc:
+            logger.debug("the supervisor has ended already: %s", exc)
+
+    def wait_over(self, timeout: float | None = None) -> None:
+        """Wait until the supervisor has ended, and ``on_end`` was called."""
+        self._is_over.wait(timeout)
+
+    def final_totals(self) -> Totals:
+        """Return what has happened from the start to the end."""
+        before = self._before_stop
+        if before is None:
+            return NO_TOTALS
+        # What ran on while it stopped is seen from what the storage holds more.
+        then, now = before.counts, self.storage.counts(now=self._clock.now())
+        return before.totals.plus(
+            Totals(
+                completed=max(0, now.completed - then.completed),
+                failed=max(0, now.dead - then.dead),
+            )
+        )
+
+    def call_when_over(self, callback: Callable[[], None]) -> None:
+        """Call back, from another thread or at once, when the supervisor has ended."""
+        with self._lock:
+            if not self._is_over.is_set():
+                self._when_over.append(callback)
+                return
+        callback()
+
+    # --- what comes unasked ---
+
+    def _take(self) -> None:
+        try:
+            self._take_all()
+            self._client.close()
+            self._on_end(self)
+        finally:
+            with self._lock:
+                self._is_over.set()
+            for callback in self._when_over:
+                callback()
+
+    def _take_all(self) -> None:
+        is_going_on = True
+        while is_going_on:
+            patience = _HANDLER_CHECK_SECONDS if self._handlers.is_busy else None
+            messages = self._client.receive(patience)
+            if not messages:
+                self._handlers.warn_if_slow()
+            for message in messages:
+                is_going_on = self._take_one(message)
+
+    def _take_one(self, message: Outbound) -> bool:
+        """Return whether more is to come."""
+        match message:
+            case Events(events):
+                self._handlers.post(events)
+            case Logged():
+                _log(message)
+            case Failed(error):
+                self.failure = error
+                logger.error("%s", error)
+                return False
+            case Ended():
+                self._end(message)
+                return False
+        return True
+
+    def _end(self, ended: Ended) -> None:
+        if ended.storage is not None:
+            returned = pickle.loads(ended.storage)
+            _take_over(self.storage, returned)
+
+
+def _take_over(storage: Storage, returned: Storage) -> None:
+    # Whoever made the storage holds it still, and finds there what became of its jobs.
+    vars(storage).update(vars(returned))
+
+
+def _log(logged: Logged) -> None:
+    if logged.dropped:
+        logger.warning("%d lines logged by jobs were dropped", logged.dropped)
+    for entry in logged.entries:
+        if job_logger.isEnabledFor(entry.level):
+            where = {"job_id": entry.job_id, "job_type": entry.job_type, "attempt": entry.attempt}
+            job_logger.log(entry.level, "%s", entry.text, extra=where)
+
+
+def open_session(
+    storage: Storage,
+    settings: Settings,
+    known: Known,
+    *,
+    clock: Clock,
+    handlers: Handlers,
+    on_end: Callable[[Session], None],
+) -> Session:
+    """Start a supervisor for the storage.
+
+    Raises:
+        ConfigError: The storage cannot be sent to a supervisor process.
+        SerializationError: A processor or the initializer cannot be sent to the workers.
+    """
+    definitions = dump_definitions(settings.initializer, settings.initargs, known.processors)
+    # A processor that holds the queue: each worker would spend longer on importing this package
+    # than on being forked.
+    own = (_OWN_MODULE,) if _OWN_MODULE.encode() in definitions else ()
+    pool = PoolSettings(
+        definitions=definitions,
+        start_method=settings.start_method,
+        preload=settings.preload + own,
+        sys_path=tuple(sys.path),
+        argv=tuple(sys.argv),
+        thread_cap=config.thread_cap(settings.workers),
+    )
+    options = SupervisorOptions(
+        workers=settings.workers,
+        pool=pool,
+        clock=clock,
+        policies=known.policies,
+        definitions=known.definitions,
+        retention=settings.retention,
+    )
+    client = start_supervisor(options, storage, settings.place)
+    return Session(client, storage, clock, handlers, on_end)

@@ -1,0 +1,66 @@
+"""What holds for all tests: nothing is left behind, and in CI nothing is left out."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# How long what a test started may take to be gone after it.
+LEAVE_SECONDS = 5.0
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    result = yield
+    report = result.get_result()
+    if report.skipped and os.environ.get("KNOCK_REQUIRE_ALL") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but KNOCK_REQUIRE_ALL is set: {report.longrepr}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test of processes leaves no child process and no open descriptor."""
+    if request.node.get_closest_marker("process") is None:
+        yield
+        return
+    before, fds_before = children(), open_fds()
+    yield
+    until = time.monotonic() + LEAVE_SECONDS
+    while children() - before and time.monotonic() < until:
+        time.sleep(0.01)  # the kernel tells nobody when somebody else's child is gone
+    assert not children() - before, "processes were left behind"
+    new = {fd: name for fd, name in open_fds().items() if fd not in fds_before}
+    assert not {fd: n for fd, n in new.items() if "knock" in n or "socket" in n or "pipe" in n}, new
+
+
+def children() -> set[int]:
+    """Return the pids of this process's children that are no zombies."""
+    found = set()
+    for thread in Path("/proc/self/task").iterdir():
+        try:
+            pids = (thread / "children").read_text().split()
+        except OSError:
+            continue
+        found.update(int(pid) for pid in pids if not is_zombie(int(pid)))
+    return found
+
+
+def is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def open_fds() -> dict[int, str]:
+    """Return the open descriptors of this process and what they are."""
+    found = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found[int(fd)] = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+    return found
