@@ -1,0 +1,1 @@
+"""The figures that knock is measured by: ``python -m tests.figures NAME [--quick]``."""
