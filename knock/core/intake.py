@@ -65,14 +65,16 @@ class Intake:
             self._wake_by(event.next_at)
         return True
 
-    def failed(self, event: ClaimFailed, now: float) -> None:
-        """The storage did not answer: ask again later."""
-        if self.is_out and event.claim == self._number:
-            self.is_out = False
-            self._is_due = True
-            self._is_expiry_due |= not self._limit
-            self._failures += 1
-            self._retry_at = now + storage_retry_delay(self._failures)
+    def failed(self, event: ClaimFailed, now: float) -> bool:
+        """The storage did not answer: ask again later. False if it is to no question of ours."""
+        if not self.is_out or event.claim != self._number:
+            return False
+        self.is_out = False
+        self._is_due = True
+        self._is_expiry_due |= not self._limit
+        self._failures += 1
+        self._retry_at = now + storage_retry_delay(self._failures)
+        return True
 
     def wanted(self, now: float, room: int, least_urgent: int | None) -> int | None:
         """How many jobs to claim now; None to claim nothing, 0 to have expired ones buried.

@@ -155,8 +155,8 @@ class Machine:
             case StopRuleSet():
                 self._docket.tribunal.set_rule(event.rule)
             case ClaimFailed():
-                self._docket.intake.failed(event, now)
-                self._cancelled_early.clear()
+                if self._docket.intake.failed(event, now):
+                    self._cancelled_early.clear()
             case SettleFailed():
                 self._docket.outbox.failed(event, now)
             case _:
@@ -252,6 +252,7 @@ class Machine:
                 slot.held.add(flight.kind)
             self._docket.ended(flight, ended, slot.pid, now)
         watch_head(slot, now)
+        self._kill_cancelled(slot)
 
     # --- jobs come back unrun ---
 
@@ -265,6 +266,7 @@ class Machine:
         flights = self._pop_all(slot, tickets)
         if slot.head is not head:
             watch_head(slot, now)
+            self._kill_cancelled(slot)
         self._docket.returned(flights, now)
         return slot
 

@@ -1,0 +1,331 @@
+"""A pool without processes: it obeys every command and does to its jobs what real ones suffer."""
+
+from collections import deque
+from random import Random
+
+from knock.core import events as ev
+from knock.core.job import AttemptOutcome, Death, JobError, Usage
+from tests.core.fake_worker import BOOTING, DEAD, READY, Hand, Run
+from tests.core.truth import EPSILON, Job
+
+ERROR = JobError(type_name="ValueError", message="no", traceback="")
+KILLED_AS = {
+    ev.KillCause.TIMEOUT: AttemptOutcome.TIMEOUT,
+    ev.KillCause.CANCELLED: AttemptOutcome.CANCELLED,
+    ev.KillCause.RELEASED: AttemptOutcome.RELEASED,
+}
+
+
+class FakePool:
+    """Workers that boot, run, fail, hang and die by chance. ``now`` is kept by the world."""
+
+    def __init__(self, workers: int, rng: Random) -> None:
+        self.rng = rng
+        self.now = 0.0
+        self.hands: list[Hand | None] = [None] * workers
+        self.readings: list = []  # and what was said by processes that are gone
+        self.sickness: dict[str, float] = {}  # the share of jobs of a type that fail
+        self.is_calm = False  # faults have ended
+        self.boot_failures = 0.1
+        self.wall_seconds = rng.choice([None, 1e-5, 1e-3])  # what jobs say of themselves
+
+    def calm(self) -> None:
+        """From now on nothing goes wrong."""
+        self.is_calm = True
+        self.boot_failures = 0.0
+
+    def bury(self, hand: Hand) -> None:
+        """The machine has heard of the end of a process."""
+        self.hands[hand.number] = None
+        self.readings.extend(hand.told)
+
+    def is_silent(self) -> bool:
+        """Whether the machine has heard all that there is to hear."""
+        return not self.readings and not any(
+            hand is not None and (hand.told or hand.channel) for hand in self.hands
+        )
+
+    # --- what the machine hears ---
+
+    def next_event(self) -> object | None:
+        """Return something that the machine does not know yet, in an order that can happen."""
+        rng = self.rng
+        if self.readings and rng.random() < 0.5:
+            return self.readings.pop(0)
+        count = len(self.hands)
+        first = int(rng.random() * count)
+        for i in range(first, first + count):
+            hand = self.hands[i % count]
+            if hand is None:
+                continue
+            if hand.told:
+                return hand.told.popleft()
+            if hand.channel:
+                return hand.read(1 + int(rng.random() * 8))
+        return self.readings.pop(0) if self.readings else None
+
+    def holders(self, job_type: str) -> int:
+        """How many workers may hold jobs of the type, as far as the machine can know."""
+        return sum(
+            any(run.job.spec.type == job_type for run in hand.view.values())
+            for hand in self.hands
+            if hand is not None
+        )
+
+    # --- what the workers do ---
+
+    def move(self) -> None:
+        """Let chance move one worker."""
+        rng = self.rng
+        hand = self.hands[int(rng.random() * len(self.hands))]
+        if hand is None or hand.phase is DEAD:
+            return
+        chance = rng.random()
+        if hand.phase is BOOTING:
+            self._boot(hand, chance)
+        elif hand.running is not None:
+            self._run_on(hand, hand.running, chance)
+        elif hand.permits:
+            self._take(hand)
+        elif hand.is_stopping:
+            if chance < 0.7:  # else an exit handler hangs
+                self.die(hand, Death(exit_code=0))
+        elif chance < 0.003 and not self.is_calm:
+            self.die(hand, Death(signal=9))
+
+    def _boot(self, hand: Hand, chance: float) -> None:
+        if chance < self.boot_failures:
+            if chance < self.boot_failures / 2:
+                hand.told.append(ev.WorkerBootFailed(hand.number, hand.generation, "no module"))
+            self.die(hand, Death(exit_code=1, cause="boot"))
+        elif chance < 0.6:
+            hand.phase = READY
+            pid = 1000 + hand.generation
+            hand.told.append(ev.WorkerReady(hand.number, hand.generation, pid))
+
+    def _take(self, hand: Hand) -> None:
+        run = hand.permits.popleft()
+        if run.goes_back:
+            hand.channel.append(run.ticket)
+            return
+        job = run.job
+        assert job.holder is hand, "a job starts on a worker that should not have it"
+        assert job.started_token != job.token, "a job runs twice under one token"
+        hand.running = run
+        run.taken_at = self.now
+        run.hangs = self.rng.random() < 0.03
+        job.started_token = job.token
+        job.outcomes = ()
+        job.ended = None
+
+    def _run_on(self, hand: Hand, run: Run, chance: float) -> None:
+        if run.started_at is None:
+            if chance < 0.85 or self.is_calm:
+                run.started_at = self.now
+            elif chance < 0.87:
+                run.started_at = 0.0 if chance < 0.86 else 1e12
+                run.is_honest = False
+            elif chance < 0.89:
+                self._crash(hand, run)
+            return
+        if run.hangs and not self.is_calm:
+            return
+        rng = self.rng
+        is_sick = not self.is_calm and rng.random() < self.sickness.get(run.job.spec.type, 0.1)
+        if not is_sick:
+            if chance < 0.8:
+                self._finish(hand, run, AttemptOutcome.SUCCESS)
+                if chance < 0.002 and not self.is_calm:
+                    self.die(hand, Death(exit_code=0))
+        elif chance < 0.6:
+            self._finish(hand, run, AttemptOutcome.ERROR)
+        elif chance < 0.75:
+            self._crash(hand, run)
+
+    def _finish(self, hand: Hand, run: Run, outcome: AttemptOutcome) -> None:
+        job, rng = run.job, self.rng
+        started_at = run.started_at
+        wall_seconds = self.now - run.taken_at if self.wall_seconds is None else self.wall_seconds
+        usage = Usage(started_at, wall_seconds, 0.0, 1, 0)
+        ended = ev.AttemptEnded(run.ticket, outcome, usage)
+        if outcome is AttemptOutcome.SUCCESS:
+            ended.result = job.spec.payload
+        else:
+            ended.error = ERROR
+            chance = rng.random()
+            if chance < 0.1:
+                ended.retryable = False
+            elif chance < 0.2:
+                ended.retry_after = chance
+            elif chance < 0.25:
+                ended.discard = "enough"
+            self._fail_type(hand, job.spec.type)
+        job.outcomes = (outcome,)
+        job.ended = ended
+        hand.channel.append(ended)
+        hand.running = None
+
+    def _fail_type(self, hand: Hand, job_type: str) -> None:
+        hand.failing.add(job_type)
+        for run in hand.permits:
+            if run.job.spec.type == job_type:
+                run.goes_back = True
+
+    def _crash(self, hand: Hand, run: Run) -> None:
+        is_out_of_memory = self.rng.random() < 0.3
+        self.die(hand, Death(signal=9, out_of_memory=is_out_of_memory))
+
+    def nursery_dies(self) -> None:
+        for hand in self.hands:
+            if hand is not None and hand.phase is not DEAD:
+                self.die(hand, Death(cause="nursery died", is_infrastructure=True))
+
+    def die(self, hand: Hand, death: Death, cause: ev.KillCause | None = None) -> None:
+        """End a process: what it sent is told, then its end."""
+        run = hand.running
+        if run is not None:
+            outcome = AttemptOutcome.CRASH
+            if death.is_infrastructure:
+                outcome = AttemptOutcome.LOST
+            elif death.out_of_memory:
+                outcome = AttemptOutcome.OUT_OF_MEMORY
+            run.job.outcomes = (outcome if cause is None else KILLED_AS[cause],)
+        hand.phase = DEAD
+        hand.drain()
+        unstarted = [run.ticket for run in hand.permits]
+        started_at = None if run is None else run.started_at
+        hand.told.append(
+            ev.WorkerExited(hand.number, hand.generation, death, unstarted, started_at)
+        )
+        hand.permits.clear()
+        hand.running = None
+
+    # --- what the machine orders ---
+
+    def hand(self, worker: int, generation: int) -> Hand:
+        hand = self.hands[worker]
+        assert hand is not None, "a command to an empty slot"
+        assert hand.generation == generation, "a command to a gone generation"
+        return hand
+
+    def start(self, command: ev.StartWorker) -> None:
+        before = self.hands[command.worker]
+        assert before is None, "a second process in one slot"
+        self.hands[command.worker] = Hand(command.worker, command.generation)
+
+    def stop(self, command: ev.StopWorker) -> None:
+        hand = self.hand(command.worker, command.generation)
+        assert not hand.view, "a worker is told to end while it has jobs"
+        hand.is_stopping = True
+
+    def send(self, command: ev.SendJobs, jobs: dict[int, Job]) -> None:
+        hand = self.hand(command.worker, command.generation)
+        assert hand.is_known_ready, "jobs for a worker that is not ready"
+        assert hand.kill is None, "jobs for a worker under a kill"
+        assert not hand.is_stopping, "jobs for a worker that was told to end"
+        for dispatch in command.jobs:
+            job = jobs[dispatch.job.id]
+            assert job.holder is None, "a job on two workers"
+            job.holder = hand
+            run = Run(dispatch.ticket, job, self.now)
+            run.goes_back = job.spec.type in hand.failing
+            if not hand.view:
+                hand.touched_at = self.now
+            assert dispatch.ticket > max(hand.view, default=0), "tickets must rise"
+            hand.view[dispatch.ticket] = run
+            if hand.phase is not DEAD:
+                hand.permits.append(run)
+            else:
+                self._add_unstarted(hand, dispatch.ticket)
+
+    def _add_unstarted(self, hand: Hand, ticket: int) -> None:
+        for event in hand.told:
+            if isinstance(event, ev.WorkerExited):
+                event.unstarted.append(ticket)
+
+    def resume_type(self, command: ev.ResumeType) -> None:
+        hand = self.hand(command.worker, command.generation)
+        hand.failing.discard(command.job_type)
+
+    def revoke(self, command: ev.RevokePermits) -> None:
+        hand = self.hand(command.worker, command.generation)
+        wanted = set(command.tickets)
+        taken = [run.ticket for run in hand.permits if run.ticket in wanted]
+        hand.permits = deque(run for run in hand.permits if run.ticket not in wanted)
+        hand.revoking.append(command.tickets)
+        if self.rng.random() < 0.3:
+            hand.drain()  # what was read in the same turn is heard first
+        hand.told.append(ev.PermitsRevoked(hand.number, hand.generation, taken))
+
+    def kill(self, command: ev.KillWorker, policies: dict) -> None:
+        hand = self.hand(command.worker, command.generation)
+        assert hand.kill is None, "a second kill before the answer to the first"
+        hand.kill = command.cause
+        run = hand.running
+        if hand.phase is DEAD:
+            self._allow_cause(hand, command)
+            return
+        if command.ticket is not None:
+            hand.drain()
+            is_held = any(other.ticket == command.ticket for other in hand.permits)
+            if not is_held and (run is None or run.ticket != command.ticket):
+                hand.told.append(ev.KillDropped(hand.number, hand.generation, command.ticket))
+                return
+            assert run is None or run.ticket == command.ticket, "the wrong job is killed"
+            if command.cause is ev.KillCause.TIMEOUT and run is not None:
+                self._check_limit(run, policies)
+        self.die(hand, Death(signal=9), command.cause)
+
+    def _check_limit(self, run: Run, policies: dict) -> None:
+        timeout = run.job.timeout(policies)
+        assert timeout is not None, "a job without a limit is killed"
+        since = run.taken_at
+        if not run.is_honest:
+            since = run.sent_at
+        elif run.shown_at is not None:
+            since = run.started_at
+        assert self.now - since >= timeout - EPSILON, "a job is killed before its limit"
+
+    def _allow_cause(self, hand: Hand, command: ev.KillWorker) -> None:
+        """It died by itself before the kill: both are true."""
+        for run in hand.view.values():
+            if run.taken_at and run.job.ended is None:
+                is_meant = command.ticket in (None, run.ticket)
+                cause = KILLED_AS[command.cause] if is_meant else AttemptOutcome.RELEASED
+                run.job.outcomes += (cause,)
+
+    def read_ledgers(self, command: ev.ReadLedgers) -> None:
+        readings = {}
+        for worker in command.workers:
+            hand = self.hands[worker]
+            if hand is None or hand.phase is not READY:
+                continue
+            run = hand.running
+            hand.looks.append(run)
+            reading = ev.Reading(0, 0.0, len(hand.permits))
+            if run is not None and run.started_at is not None:
+                reading = ev.Reading(run.ticket, run.started_at, len(hand.permits))
+            readings[worker] = (hand.generation, reading)
+        self.readings.append(ev.LedgersRead(readings))
+
+    # --- limits ---
+
+    def must_be_looked_at(self, hand: Hand, policies: dict) -> float | None:
+        """The latest moment at which the machine has to look at the worker's clock."""
+        run = hand.running
+        if run is None or hand.phase is not READY or hand.kill is not None or hand.looks:
+            return None
+        timeout = run.job.timeout(policies)
+        if timeout is None or run.ticket != next(iter(hand.view)):
+            return None
+        since = max(hand.touched_at, run.sent_at)
+        if run.seen_at is not None:
+            since = max(since, run.seen_at)
+        if run.started_at is not None and run.is_honest:
+            since = max(since, run.started_at)
+        elif run.shown_at is not None:
+            since = max(since, run.shown_at)
+        # A look that showed no start may have been told late, or too late to be believed.
+        is_plain = run.is_honest and run.started_at is not None and run.seen_at is not None
+        again = 0.01 if is_plain else timeout
+        return max(since + timeout, hand.looked_at + again) + EPSILON

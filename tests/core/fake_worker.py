@@ -1,0 +1,98 @@
+"""A worker without a process: what it holds, what it has said, and what the machine knows of it."""
+
+from collections import deque
+
+from knock.core import events as ev
+from tests.core.truth import Job
+
+BOOTING, READY, DEAD = "booting", "ready", "dead"
+
+
+class Run:
+    """One job handed to one process under one ticket."""
+
+    __slots__ = (
+        "goes_back",
+        "hangs",
+        "is_honest",
+        "is_known",
+        "job",
+        "looks",
+        "seen_at",
+        "sent_at",
+        "shown_at",
+        "started_at",
+        "taken_at",
+        "ticket",
+    )
+
+    def __init__(self, ticket: int, job: Job, now: float) -> None:
+        self.ticket, self.job, self.sent_at = ticket, job, now
+        self.goes_back = False  # a job of its type has failed before it
+        self.hangs = False
+        self.is_known = False  # the machine has asked for it in vain: it has started
+        self.taken_at = 0.0  # 0: it has not started
+        self.started_at: float | None = None  # as the ledger says
+        self.is_honest = True  # and whether it is true
+        self.looks = 0  # answers to the machine that showed it
+        self.seen_at: float | None = None  # when the machine first heard that it is taken
+        self.shown_at: float | None = None  # ... and of the start
+
+
+class Hand:
+    """A worker process. ``view`` is the window that the machine must believe in."""
+
+    __slots__ = (
+        "channel",
+        "failing",
+        "generation",
+        "is_known_ready",
+        "is_stopping",
+        "kill",
+        "looked_at",
+        "looks",
+        "number",
+        "permits",
+        "phase",
+        "revoking",
+        "running",
+        "told",
+        "touched_at",
+        "view",
+    )
+
+    def __init__(self, number: int, generation: int) -> None:
+        self.number, self.generation = number, generation
+        self.phase = BOOTING
+        self.permits: deque[Run] = deque()
+        self.running: Run | None = None
+        self.failing: set[str] = set()
+        self.channel: deque = deque()  # written by the worker, not read by the pool
+        self.told: deque = deque()  # read by the pool, not heard by the machine
+        self.view: dict[int, Run] = {}
+        self.is_known_ready = False
+        self.is_stopping = False
+        self.revoking: deque = deque()  # what was wanted back, an entry for each answer to come
+        self.kill: ev.KillCause | None = None  # the one that the machine waits for
+        self.looks: deque[Run | None] = deque()  # what ran at each look not yet answered
+        self.touched_at = self.looked_at = 0.0
+
+    def read(self, limit: int) -> object | None:
+        """Read up to so many messages of one kind from the channel, as an event."""
+        channel = self.channel
+        if not channel:
+            return None
+        if isinstance(channel[0], ev.AttemptEnded):
+            ended = []
+            while channel and len(ended) < limit and isinstance(channel[0], ev.AttemptEnded):
+                ended.append(channel.popleft())
+            return ev.AttemptsEnded(self.number, self.generation, ended)
+        tickets = []
+        while channel and len(tickets) < limit and isinstance(channel[0], int):
+            tickets.append(channel.popleft())
+        return ev.JobsHandedBack(self.number, self.generation, tickets)
+
+    def drain(self) -> None:
+        """Read the channel to its end."""
+        while self.channel:
+            self.told.append(self.read(5))

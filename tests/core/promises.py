@@ -1,0 +1,191 @@
+"""What must be true after each step, and at the end."""
+
+from knock.core import events as ev
+from knock.core.machine import Machine
+from tests.core.checks import Checks
+from tests.core.fake_pool import FakePool
+from tests.core.fake_storage import FakeStorage
+from tests.core.fake_worker import READY, Hand
+
+# After a failure a storage is left alone for up to so many seconds.
+STORAGE_REST_SECONDS = 5.0
+
+
+class Promises:
+    """Asserts what holds whenever the machine has been obeyed. ``known``: what it was told."""
+
+    def __init__(
+        self, machine: Machine, pool: FakePool, storage: FakeStorage, known: Checks
+    ) -> None:
+        self.machine, self.pool, self.storage, self.known = machine, pool, storage, known
+
+    def check(self, event: object, now: float) -> None:
+        """Assert all that concerns this event."""
+        known = self.known
+        assert not known.expected, f"{known.expected} is not published"
+        if known.sent:
+            self._check_order()
+            known.sent.clear()
+        if self.pool.is_silent():
+            self._check_kills_are_ordered(now)
+            is_resting = now < self.storage.failed_at + STORAGE_REST_SECONDS
+            if not (known.is_held or self.storage.requests or is_resting):
+                self._check_nobody_idles(now)
+        kind = type(event)
+        if kind is ev.TimePassed:
+            self._check_clock(now)
+        elif kind is ev.LedgersRead:
+            self._check_kills(event, now)
+        elif kind is ev.PauseRequested or kind is ev.StopRequested:
+            self._check_windows_are_empty()
+        elif kind is ev.JobsClaimed or kind is ev.PermitsRevoked:
+            self._check_urgent_goes_first()
+
+    # --- order ---
+
+    def _check_order(self) -> None:
+        """No job is sent before one that is ahead of it and could be sent as well."""
+        last = max(self.known.sent)
+        for flight in self.machine._docket.dispatcher.ready:
+            if flight.order >= last:
+                break
+            assert not self._is_unbounded(flight.claim.job.type), "a job is sent out of order"
+        for hand in self.pool.hands:
+            if hand is not None and len(hand.view) > 1:
+                waiting = [run for run in list(hand.view.values())[1:] if not run.is_known]
+                best = min((run.job.spec.priority for run in waiting), default=last[0])
+                assert last[0] <= best, "a job is sent while a more urgent one waits in a window"
+
+    def _is_unbounded(self, name: str) -> bool:
+        policy = self.known.policies[name]
+        return policy.breaker is None and policy.max_concurrency is None
+
+    def _check_urgent_goes_first(self) -> None:
+        """Less urgent jobs are taken back from the windows for a job that waits."""
+        ready = self.machine._docket.dispatcher.ready
+        if not ready or self.known.is_held or not self._is_unbounded(ready[0].claim.job.type):
+            return
+        best = ready[0].claim.job.priority
+        for hand in self.pool.hands:
+            if hand is None or hand.kill or hand.revoking or len(hand.view) < 2:
+                continue
+            head = next(iter(hand.view))
+            late = [r for r in hand.permits if r.ticket != head and r.job.spec.priority > best]
+            assert not late, "a job waits behind less urgent ones"
+
+    # --- limits ---
+
+    def _check_clock(self, now: float) -> None:
+        deadline = self.machine.next_deadline()
+        assert deadline is None or deadline > now, "time is told again and again"
+        self.check_deadline(deadline)
+
+    def check_deadline(self, deadline: float | None) -> None:
+        """The machine wants to be woken in time for every limit, whatever else it hears."""
+        for hand in self.pool.hands:
+            if hand is not None:
+                limit = self.pool.must_be_looked_at(hand, self.known.policies)
+                if limit is not None:
+                    assert deadline is not None, "a limit is forgotten"
+                    assert deadline <= limit, "a limit is seen too late"
+
+    def _check_kills(self, event: ev.LedgersRead, now: float) -> None:
+        for worker, (generation, reading) in event.readings.items():
+            hand = self.pool.hands[worker]
+            if hand is None or hand.generation != generation or hand.kill is not None:
+                continue
+            run = hand.view.get(reading.ticket)
+            timeout = None if run is None else run.job.timeout(self.known.policies)
+            if timeout is not None and run.is_honest:
+                since = max(reading.started_at, run.sent_at)
+                assert now - since < timeout, "a job over its limit is not killed"
+            self._check_hang(hand, now)
+
+    def _check_hang(self, hand: Hand, now: float) -> None:
+        """A job whose ledger tells nothing, or lies, has no more than three times its limit."""
+        run = hand.running
+        if run is None or run.looks < 4 or run.ticket != next(iter(hand.view)):
+            return
+        timeout = run.job.timeout(self.known.policies)
+        is_over = timeout is not None and now - run.seen_at >= 3 * timeout
+        assert not is_over, "a job that hangs is never killed"
+
+    def _check_kills_are_ordered(self, now: float) -> None:
+        """A job that must not go on is killed as soon as the machine knows that it runs."""
+        stop_at = self.known.stop_at
+        for hand in self.pool.hands:
+            run = None if hand is None else hand.running
+            if run is not None and hand.phase is READY and hand.kill is None:
+                assert not run.job.is_cancelled, "a cancelled job runs on"
+                is_late = stop_at is not None and stop_at <= now
+                assert not is_late, "a job runs on after the deadline of the stop"
+
+    def _check_windows_are_empty(self) -> None:
+        for hand in self.pool.hands:
+            if hand is not None and hand.kill is None:
+                assert not hand.permits, "a job may start though nothing is to start"
+
+    # --- progress ---
+
+    def _check_nobody_idles(self, now: float) -> None:
+        """Where a worker has nothing to do, no job waits that it could run."""
+        hands = [hand for hand in self.pool.hands if hand is not None]
+        if not any(h.is_known_ready and not h.view and h.kill is None for h in hands):
+            return
+        if any(len(hand.view) > 1 for hand in hands):
+            return  # what waits there goes first, and is not taken back for a moment's work
+        for _, run_at, job_id in self.storage.queue:
+            name = self.storage.jobs[job_id].spec.type
+            assert run_at > now or not self._has_place(name), f"{name} waits though workers idle"
+        for flight in self.machine._docket.dispatcher.ready:
+            name = flight.claim.job.type
+            assert not self._has_place(name), f"{name} waits here though workers idle"
+
+    def _has_place(self, name: str) -> bool:
+        policy = self.known.policies.get(name)
+        if policy is None:
+            return True
+        holders = self.pool.holders(name)
+        bound = policy.max_concurrency
+        breaker = self.known.breakers.get(name)
+        is_closed = breaker is None or breaker.has_place(holders)
+        return is_closed and (bound is None or holders < bound)
+
+    # --- the end ---
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing is left to do, or nothing is to be done."""
+        is_over = self.known.is_over or self.machine.is_ended
+        has_work = self.machine.in_flight or self.storage.requests
+        return not has_work and (not self.storage.jobs or is_over)
+
+    def check_all_are_final(self) -> None:
+        """Each accepted job has its one final state, unless the batch was given up."""
+        known = self.known
+        assert known.is_over or known.has_failed or not self.storage.jobs, "jobs are left"
+
+    def check_nothing_is_left(self) -> None:
+        """The pool has ended: the machine holds nothing, and no job is left in mid-air."""
+        rule = self.known.rule
+        if rule is not None and rule.failures is not None:
+            is_due = self.storage.deaths >= rule.failures
+            assert self.known.is_over or not is_due, "the batch is not given up"
+        if self.known.has_failed:
+            return
+        for job in self.storage.jobs.values():
+            assert not job.is_processing, f"job {job.spec.id} is left in mid-air"
+        docket = self.machine._docket
+        assert not docket._flights
+        assert not docket.dispatcher.ready
+        assert not any(docket.dispatcher._by_priority.values())
+        assert docket.outbox.is_empty
+        assert not docket.outbox._cancelled
+        for slot in self.machine._slots:
+            assert not slot.window
+            assert not slot.kinds
+        for kind in self.machine._kinds._kinds.values():
+            assert not kind.holders
+            assert not kind.out
+            if kind.breaker is not None and kind.breaker.state == "half_open":
+                assert kind.breaker.free_probes == kind.breaker._policy.probes
