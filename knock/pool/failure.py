@@ -8,7 +8,9 @@ ever is the business of the time limit.
 import os
 import pickle
 import traceback
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 from knock.core.job import JobError
 from knock.errors import RemoteJobError
@@ -119,16 +121,40 @@ def _shorten(text: str) -> str:
 
 def _pickled(exc: BaseException) -> bytes | None:
     """Pickle the exception if it can be rebuilt from that, else None."""
-    try:
-        data = _dumps_exception(exc)
-        is_good = len(data) <= MAX_PICKLED_BYTES and type(_loads(data)) is type(exc)
-    except BaseException:  # noqa: BLE001 - user code
-        return None
-    return data if is_good else None
+    # An ``__init__`` with other arguments than ``args`` breaks the usual way, not the second.
+    for thing in (exc, _Parts(exc)):
+        try:
+            data = _dumps_exception(thing)
+            if len(data) <= MAX_PICKLED_BYTES and type(_loads(data)) is type(exc):
+                return data
+        except BaseException:  # noqa: BLE001, PERF203 - user code
+            continue
+    return None
 
 
-def _dumps_exception(exc: BaseException) -> bytes:
+def _dumps_exception(thing: object) -> bytes:
     try:
-        return _dumps(exc, PROTOCOL)
+        return _dumps(thing, PROTOCOL)
     except Exception:  # noqa: BLE001 - user code
-        return dumps_by_value(exc)[0]
+        return dumps_by_value(thing)[0]
+
+
+class _Parts:
+    """Pickles as an exception that is put together without its ``__init__``."""
+
+    def __init__(self, exc: BaseException) -> None:
+        self._exc = exc
+
+    def __reduce__(self) -> tuple[Callable[..., BaseException], tuple[Any, ...]]:
+        exc = self._exc
+        return put_together, (type(exc), exc.args, dict(vars(exc)))
+
+
+def put_together(
+    cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
+) -> BaseException:
+    """Loading: make an exception of its parts."""
+    exc = cls.__new__(cls)
+    exc.args = args
+    vars(exc).update(state)
+    return exc

@@ -5,6 +5,7 @@ survives the worker. What it says is a hint by an untrusted process, never a pro
 started is told by the permit pipe.
 """
 
+import fcntl
 import mmap
 import os
 import struct
@@ -41,9 +42,14 @@ class Entry(NamedTuple):
 
 
 def make_ledger() -> int:
-    """Return the descriptor of a fresh, empty page."""
-    fd = os.memfd_create("knock-ledger", os.MFD_CLOEXEC)
+    """Return the descriptor of a fresh, empty page.
+
+    Its size is sealed: a job that cut it off would end whoever reads it, by SIGBUS.
+    """
+    fd = os.memfd_create("knock-ledger", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(fd, PAGE_BYTES)
+    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     return fd
 
 

@@ -114,7 +114,11 @@ def _tell(state: _State, message: dict[str, Any], fds: tuple[int, ...] = ()) -> 
 
 def _obey(state: _State) -> bool:
     """Start one worker; False at the end of the socket."""
-    data, fds, _, _ = socket.recv_fds(state.peer, MESSAGE_BYTES, FDS_PER_WORKER)
+    try:
+        data, fds, _, _ = socket.recv_fds(state.peer, MESSAGE_BYTES, FDS_PER_WORKER)
+    except ConnectionResetError:
+        # The supervisor left with a report unread.
+        return False
     if not data:
         return False
     order = json.loads(data)

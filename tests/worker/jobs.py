@@ -59,6 +59,12 @@ class HugeStrError(Exception):
         return "é" * 10_000_000
 
 
+class LockedError(Exception):
+    def __init__(self, text):
+        super().__init__(text)
+        self.lock = threading.Lock()
+
+
 class LiarError(Exception):
     def __reduce__(self) -> Any:
         return dict, ()

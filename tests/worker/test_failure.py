@@ -73,13 +73,14 @@ def test_anything_raised_is_a_failure(
 @pytest.mark.parametrize(
     "name, message, is_pickled",
     [
-        ("TwoArgumentsError", "1", False),
+        ("TwoArgumentsError", "1", True),
         ("BadStrError", "<str() of the exception raised ValueError>", True),
         ("NotAStrError", "<str() of the exception raised TypeError>", True),
         ("ExitingStrError", "<str() of the exception raised SystemExit>", True),
         ("HugeStrError", "é" * (MAX_TEXT_BYTES // 2), True),
-        ("LiarError", "text", False),
-        ("ExitingReduceError", "text", False),
+        ("LiarError", "text", True),
+        ("ExitingReduceError", "text", True),
+        ("LockedError", "text", False),
     ],
 )
 def test_hostile_exception_arrives_as_text(
@@ -92,7 +93,9 @@ def test_hostile_exception_arrives_as_text(
     assert len(error.traceback.encode()) <= MAX_TRACEBACK_BYTES
     assert (error.pickled is not None) == is_pickled
     back = rebuild_exception(error, job_id=7, job_type="raise_named")
-    if not is_pickled:
+    if is_pickled:
+        assert type(back) is getattr(jobs, name)
+    else:
         assert isinstance(back, RemoteJobError)
         assert back.type_name == error.type_name
         assert (back.job_id, back.job_type) == (7, "raise_named")
