@@ -36,6 +36,18 @@ class _Batch:
     resumed: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Turn:
+    """One sharing out. ``queue`` has the next job last; ``kept`` are those that no slot takes."""
+
+    now: float
+    best: int
+    queue: list[Flight]
+    expire: _Settle
+    kept: list[Flight] = field(default_factory=list)
+    batches: dict[Slot, _Batch] = field(default_factory=dict)
+
+
 class Dispatcher:
     """Claimed jobs that no worker holds yet, and the rules by which workers get them.
 
@@ -150,50 +162,39 @@ class Dispatcher:
     def _share_out(self, slots: list[Slot], now: float, expire: _Settle) -> dict[Slot, _Batch]:
         best = self.ready[0].claim.job.priority
         share = max(1, len(self.ready) // len(slots))
-        batches: dict[Slot, _Batch] = {}
-        queue = self.ready[::-1]
+        turn = _Turn(now, best, self.ready[::-1], expire)
         self._held_back = 0
-        kept: list[Flight] = []
-        while queue and slots:
+        while turn.queue and slots:
             for slot in slots.copy():
-                if not self._fill(slot, share, queue, kept, best, now, expire, batches):
+                if not self._fill(slot, share, turn):
                     slots.remove(slot)
-        queue.reverse()
+        queue, kept = turn.queue[::-1], turn.kept
         self.ready = sorted(kept + queue, key=_order) if kept else queue
-        return batches
+        return turn.batches
 
-    def _fill(
-        self,
-        slot: Slot,
-        share: int,
-        queue: list[Flight],
-        kept: list[Flight],
-        best: int,
-        now: float,
-        expire: _Settle,
-        batches: dict[Slot, _Batch],
-    ) -> bool:
-        """Give ``slot`` its share of ``queue`` (last first); False when it can take no more."""
+    def _fill(self, slot: Slot, share: int, turn: _Turn) -> bool:
+        """Give ``slot`` its share of the queue; False when it can take no more."""
+        queue, now = turn.queue, turn.now
         given = 0
         while queue and given < share:
             flight = queue[-1]
-            if flight.claim.job.priority > best and self._waits_before(flight):
-                kept.extend(reversed(queue))
+            if flight.claim.job.priority > turn.best and self._waits_before(flight):
+                turn.kept.extend(reversed(queue))
                 queue.clear()
                 return False
             expires_at = flight.claim.job.expires_at
             if expires_at is not None and expires_at <= now:
-                expire(queue.pop())
+                turn.expire(queue.pop())
                 continue
             fit = self._fit(slot, flight, now)
             if fit is _Fit.SLOT_FULL:
                 return False
             queue.pop()
             if fit is _Fit.HELD_BACK:
-                kept.append(flight)
+                turn.kept.append(flight)
                 self._held_back += 1
                 continue
-            self._put(slot, flight, now, batches.setdefault(slot, _Batch()))
+            self._put(slot, flight, now, turn.batches.setdefault(slot, _Batch()))
             given += 1
         return True
 

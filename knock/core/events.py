@@ -10,15 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from knock.core.job import (
-    AttemptOutcome,
-    Claim,
-    Death,
-    JobError,
-    JobSpec,
-    Settlement,
-    Usage,
-)
+from knock.core.handout import AttemptEnded, Dispatch
+from knock.core.job import Claim, Death, Settlement, Usage
 from knock.core.policy import JobPolicy, StopRule
 
 # Not frozen, as in ``core/job.py``: built in the hot path.
@@ -141,20 +134,6 @@ class WorkerBootFailed:
     worker: int
     generation: int
     detail: str
-
-
-@dataclass(slots=True)
-class AttemptEnded:
-    """One job came back from its worker by itself: it returned or raised."""
-
-    ticket: int
-    outcome: AttemptOutcome
-    usage: Usage
-    result: bytes | None = None
-    error: JobError | None = None
-    retryable: bool = True
-    retry_after: float | None = None
-    discard: str | None = None
 
 
 @dataclass(slots=True)
@@ -334,15 +313,6 @@ class KillWorker:
     generation: int
     ticket: int | None
     cause: KillCause
-
-
-@dataclass(slots=True)
-class Dispatch:
-    """One job handed to a worker under a ticket."""
-
-    ticket: int
-    job: JobSpec
-    attempt: int
 
 
 @dataclass(slots=True)

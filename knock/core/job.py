@@ -120,7 +120,7 @@ class JobOptions:
     ``timeout`` in seconds, None for no limit; ``retry_attempts`` a count.
     """
 
-    timeout: float | None | Unset = UNSET
+    timeout: float | Unset | None = UNSET
     retry_attempts: int | Unset = UNSET
 
 

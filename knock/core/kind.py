@@ -96,7 +96,7 @@ class Kind:
         rate = _LEARNING_RATE if self._finished > 1 else 1.0
         self._mean += rate * (wall_seconds - self._mean)
         floor = WINDOW_SECONDS / min(MAX_WINDOW, 2 * self._finished)
-        self.cost = self._mean if self._mean > floor else floor
+        self.cost = max(floor, self._mean)
 
     def timeout_of(self, job: JobSpec) -> float | None:
         """Seconds that one attempt of the job may run; None for no limit."""

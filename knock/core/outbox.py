@@ -43,7 +43,7 @@ class Outbox:
         return False
 
     def take_cancelled(self, job_id: int) -> bool:
-        """Whether the job, claimed again before the answer to its settlement, is to be cancelled."""
+        """Whether a job, claimed again before its settlement's answer, is to be cancelled."""
         if job_id not in self._cancelled:
             return False
         self._cancelled.remove(job_id)

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from knock.core.events import AttemptEnded
+from knock.core.handout import AttemptEnded
 from knock.core.job import AttemptOutcome, JobError, Usage
 from knock.errors import ProtocolError
 from knock.protocol.field import (

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
-from knock.core.events import Dispatch
+from knock.core.handout import Dispatch
 from knock.errors import ProtocolError
 from knock.protocol.field import (
     COPY_BYTES,

@@ -1,0 +1,34 @@
+"""What goes to a worker and comes back from it: the part of the events that workers know.
+
+In a module of its own so that a worker need not load all the others: each dataclass takes a good
+part of a millisecond to make, and a nursery is started for each pool.
+"""
+
+from dataclasses import dataclass
+
+from knock.core.job import AttemptOutcome, JobError, JobSpec, Usage
+
+# Not frozen, as in ``core/job.py``: built in the hot path.
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """One job handed to a worker under a ticket."""
+
+    ticket: int
+    job: JobSpec
+    attempt: int
+
+
+@dataclass(slots=True)
+class AttemptEnded:
+    """One job came back from its worker by itself: it returned or raised."""
+
+    ticket: int
+    outcome: AttemptOutcome
+    usage: Usage
+    result: bytes | None = None
+    error: JobError | None = None
+    retryable: bool = True
+    retry_after: float | None = None
+    discard: str | None = None
