@@ -16,7 +16,7 @@ def nothing(number: int) -> int:
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
-    rounds, jobs = (3, 5_000) if quick else (7, 20_000)
+    rounds, jobs = (3, 20_000) if quick else (7, 20_000)
     ratios, ours, theirs = [], [], []
     for _ in range(rounds):
         theirs.append(executor_rate(jobs))
