@@ -1,6 +1,6 @@
 """``python -m knock`` is the command ``knock``."""
 
-from knock.cli import main
+from knock.cli.main import main
 
 if __name__ == "__main__":
     main()

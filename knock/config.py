@@ -15,9 +15,12 @@ START_METHODS: tuple[StartMethod, ...] = ("forkserver", "spawn", "fork")
 # Longer than any job, and small enough that sums stay exact to the microsecond.
 MAX_SECONDS = 10.0**9
 MAX_COUNT = 10**9
+MAX_SIZE = 1 << 62
 MAX_TYPE_CHARS = 255
+# A message names the value, but need not hold all of it.
+MAX_SHOWN_CHARS = 100
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?i?b?)", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([kmgt]?i?b?)", re.IGNORECASE)
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY_UNITS = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 
@@ -45,11 +48,11 @@ def seconds(
         return None
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         none = " or None" if allow_none else ""
-        raise ConfigError(f"{name} must be a number of seconds{none}, not {value!r}")
-    number = float(value)
-    if math.isnan(number) or not minimum <= number <= MAX_SECONDS:
+        raise ConfigError(f"{name} must be a number of seconds{none}, not {_shown(value)}")
+    number = _float_of(value)
+    if not minimum <= number <= MAX_SECONDS:  # NaN is in no range
         raise ConfigError(
-            f"{name} must be between {minimum:g} and {MAX_SECONDS:.0e} seconds, not {value!r}"
+            f"{name} must be between {minimum:g} and {MAX_SECONDS:g} seconds, not {_shown(value)}"
         )
     return number
 
@@ -57,20 +60,20 @@ def seconds(
 def count(name: str, value: object, *, minimum: int = 0, maximum: int = MAX_COUNT) -> int:
     """Return a whole number. Raises ``ConfigError`` for anything else, or out of range."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise ConfigError(f"{name} must be a whole number, not {value!r}")
+        raise ConfigError(f"{name} must be a whole number, not {_shown(value)}")
     number = int(value)
     if not minimum <= number <= maximum:
-        raise ConfigError(f"{name} must be between {minimum} and {maximum}, not {value!r}")
+        raise ConfigError(f"{name} must be between {minimum} and {maximum}, not {_shown(value)}")
     return number
 
 
 def fraction(name: str, value: object) -> float:
     """Return a number from 0 to 1. Raises ``ConfigError`` for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise ConfigError(f"{name} must be a number between 0 and 1, not {value!r}")
-    number = float(value)
+        raise ConfigError(f"{name} must be a number between 0 and 1, not {_shown(value)}")
+    number = _float_of(value)
     if not 0.0 <= number <= 1.0:
-        raise ConfigError(f"{name} must be between 0 and 1, not {value!r}")
+        raise ConfigError(f"{name} must be between 0 and 1, not {_shown(value)}")
     return number
 
 
@@ -85,9 +88,11 @@ def size(name: str, value: object) -> int:
         unit = "" if match is None else match[2].lower().removesuffix("b")
         factor = _UNITS.get(unit) or _BINARY_UNITS.get(unit)
         if match is None or factor is None:
-            raise ConfigError(f"{name} must be a size such as '512MiB', not {value!r}")
-        return int(float(match[1]) * factor)
-    return count(name, value, maximum=1 << 62)
+            raise ConfigError(f"{name} must be a size such as '512MiB', not {_shown(value)}")
+        whole, _, decimals = match[1].partition(".")
+        size_bytes = int(whole + decimals) * factor // 10 ** len(decimals)
+        return count(name, size_bytes, maximum=MAX_SIZE)
+    return count(name, value, maximum=MAX_SIZE)
 
 
 def priority(value: object) -> Priority:
@@ -96,7 +101,7 @@ def priority(value: object) -> Priority:
         return value
     if isinstance(value, str) and value.upper() in Priority.__members__:
         return Priority[value.upper()]
-    raise ConfigError(f"priority must be 'high', 'normal' or 'low', not {value!r}")
+    raise ConfigError(f"priority must be 'high', 'normal' or 'low', not {_shown(value)}")
 
 
 def start_method(value: object) -> StartMethod:
@@ -106,18 +111,35 @@ def start_method(value: object) -> StartMethod:
     for method in START_METHODS:
         if value == method:
             return method
-    raise ConfigError(f"start_method must be one of {', '.join(START_METHODS)}, not {value!r}")
+    raise ConfigError(
+        f"start_method must be one of {', '.join(START_METHODS)}, not {_shown(value)}"
+    )
 
 
 def job_type(value: object) -> str:
     """Return the name of a job type: text of 1 to 255 printable characters."""
     if not isinstance(value, str):
-        raise ConfigError(f"a job type must be text, not {value!r}")
+        raise ConfigError(f"a job type must be text, not {_shown(value)}")
     if not 0 < len(value) <= MAX_TYPE_CHARS or not value.isprintable():
         raise ConfigError(
-            f"a job type must have 1 to {MAX_TYPE_CHARS} printable characters, not {value[:300]!r}"
+            f"a job type must have 1 to {MAX_TYPE_CHARS} printable characters, not {_shown(value)}"
         )
     return value
+
+
+def _float_of(value: numbers.Real) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of too many digits
+        return f"a {type(value).__name__} that is far too large"
+    return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}..."
 
 
 def check_retry_delays(delay: float, delay_max: float) -> None:
@@ -149,47 +171,42 @@ def usable_cores(read: Callable[[str], str] | None = None) -> tuple[int, str]:
 
 def _cgroup_quota(read: Callable[[str], str]) -> float | None:
     try:
-        groups = [line.split(":", 2) for line in read("/proc/self/cgroup").splitlines()]
+        lines = read("/proc/self/cgroup").splitlines()
     except OSError:
         return None
     quotas = []
-    for _, controllers, path in groups:
-        if controllers == "":
-            quotas += _quotas_v2(read, path)
-        elif "cpu" in controllers.split(","):
-            quotas += _quotas_v1(read, path)
-    return min(quotas, default=None)
+    for line in lines:
+        _, _, group = line.partition(":")
+        controllers, _, path = group.partition(":")
+        for folder in _ancestors(path):
+            if controllers == "":
+                quotas.append(_quota_v2(read, f"/sys/fs/cgroup{folder}"))
+            elif "cpu" in controllers.split(","):
+                quotas.append(_quota_v1(read, f"/sys/fs/cgroup/cpu{folder}"))
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def _ancestors(path: str) -> list[str]:
+    # In a container the path may be the host's: then only the root is there.
     parts = [part for part in path.split("/") if part not in ("", "..")]
     return ["/".join(["", *parts[:n]]) for n in range(len(parts), -1, -1)]
 
 
-def _quotas_v2(read: Callable[[str], str], path: str) -> list[float]:
-    quotas = []
-    for ancestor in _ancestors(path):
-        try:
-            quota, period = read(f"/sys/fs/cgroup{ancestor}/cpu.max").split()
-        except (OSError, ValueError):
-            continue
-        if quota != "max":
-            quotas.append(int(quota) / int(period))
-    return quotas
+def _quota_v2(read: Callable[[str], str], folder: str) -> float | None:
+    try:
+        quota, period = read(f"{folder}/cpu.max").split()
+        return int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # "max" is no number, and no quota
+        return None
 
 
-def _quotas_v1(read: Callable[[str], str], path: str) -> list[float]:
-    quotas = []
-    for ancestor in _ancestors(path):
-        folder = f"/sys/fs/cgroup/cpu{ancestor}"
-        try:
-            quota = int(read(f"{folder}/cpu.cfs_quota_us"))
-            period = int(read(f"{folder}/cpu.cfs_period_us"))
-        except (OSError, ValueError):
-            continue
-        if quota > 0 and period > 0:
-            quotas.append(quota / period)
-    return quotas
+def _quota_v1(read: Callable[[str], str], folder: str) -> float | None:
+    try:
+        quota = int(read(f"{folder}/cpu.cfs_quota_us"))
+        period = int(read(f"{folder}/cpu.cfs_period_us"))
+        return quota / period if quota > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
 
 
 def _read_text(path: str) -> str:

@@ -215,7 +215,7 @@ class InvalidTransitionError(KnockError):
         self.trigger = trigger
 
 
-class PoolInterrupted(KeyboardInterrupt):  # noqa: N818 - named as what it is, a KeyboardInterrupt
+class PoolInterrupted(KeyboardInterrupt):
     """Ctrl-C ended a batch early.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""README and docs are true: their programs run and print what they say, their chart is the table."""
+"""README and docs are true: programs run and print what they say, the chart is the table."""
 
 import re
 import subprocess
@@ -68,6 +68,25 @@ def test_readme_shows_the_first_example():
     assert f"```python\n{source}```" in (ROOT / "README.md").read_text()
 
 
+@pytest.mark.process
+def test_readme_shows_what_the_first_example_prints():
+    [shown] = re.findall(r"^```text\n(.*?)^```$", PAGES[0].read_text(), re.MULTILINE | re.DOTALL)
+    run = subprocess.run(
+        [sys.executable, "-u", str(ROOT / "examples" / "first.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert without_numbers(run.stdout) == without_numbers(shown)
+
+
+def without_numbers(text: str) -> str:
+    """Leave out what another machine or another Python says differently."""
+    return re.sub(r"\d[\d,.]*", "N", text).replace("N worker ", "N workers ")
+
+
 def test_readme_has_both_commands():
     text = (ROOT / "README.md").read_text()
     assert "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/knock demo" in text
@@ -84,6 +103,21 @@ def test_every_method_of_a_queue_is_in_the_docs():
     text = "\n".join(page.read_text() for page in PAGES)
     methods = [name for name in dir(knock.QueueInstance) if not name.startswith("_")]
     assert [name for name in methods if name not in text] == []
+
+
+# What the README and the interfaces of knock-mq name.
+ORIGINAL = """
+    QueueInstance Queue InMemoryStorage QueueStorage add process start stop pause resume getStats
+    concurrency retryAttempts retryDelay circuitBreakerThreshold priority high normal low
+    getDeadLetterItems queued processing completed failed useProcessor enqueue enqueueOnce
+    getDeadLetters isPaused getStatus maxRetries maxConcurrent backoffBaseMs timeoutMs
+    priorityConfig logger monitoring expiresAt delivered undeliverable cancelled
+"""
+
+
+def test_every_name_of_the_original_has_its_counterpart():
+    text = (ROOT / "docs" / "migration.md").read_text()
+    assert [name for name in ORIGINAL.split() if not re.search(rf"\b{name}\b", text)] == []
 
 
 def test_every_event_that_the_docs_name_exists():

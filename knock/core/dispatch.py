@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from knock.core.admission import Demand, Room, admits
-from knock.core.events import Command, Dispatch, ResumeType, RevokePermits, SendJobs
+from knock.core.events import Command, ResumeType, RevokePermits, SendJobs
+from knock.core.handout import Dispatch
 from knock.core.job import Priority
-from knock.core.kind import MAX_WINDOW, WINDOW_SECONDS
+from knock.core.kind import MAX_WINDOW, WINDOW_SECONDS, Kind
 from knock.core.slot import Flight, Phase, Slot
 
 # What may wait behind a running job, in bytes of payload.
@@ -38,12 +39,18 @@ class _Batch:
 
 @dataclass(slots=True)
 class _Turn:
-    """One sharing out. ``queue`` has the next job last; ``kept`` are those that no slot takes."""
+    """One sharing out.
+
+    ``queue`` has the next job last; ``kept`` are those that have to wait. ``urgent`` is the
+    priority of the most urgent job that waits in a window and could go elsewhere; None until
+    somebody asks.
+    """
 
     now: float
     best: int
     queue: list[Flight]
     expire: _Settle
+    urgent: int | None = None
     kept: list[Flight] = field(default_factory=list)
     batches: dict[Slot, _Batch] = field(default_factory=dict)
 
@@ -53,14 +60,14 @@ class Dispatcher:
 
     Rule U: no job is ahead of a more urgent one: before an urgent job is sent, less urgent ones
             that have not started are taken back from the windows.
-    Rule R: nothing less urgent is sent while a more urgent job waits in a window.
+    Rule R: nothing less urgent is sent while a more urgent job waits in a window and could go to
+            another worker.
     """
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self._slots = slots
         self._last_ticket = 0
         self.ready: list[Flight] = []
-        self._held_back = 0
         self._by_priority: dict[int, int] = {}
 
     def add(self, flights: Iterable[Flight]) -> None:
@@ -95,17 +102,18 @@ class Dispatcher:
             priorities.append(self.ready[-1].claim.job.priority)
         return max(priorities, default=None)
 
-    def room(self) -> int:
-        """How many more jobs are worth claiming now."""
+    def room(self, held_back: int) -> int:
+        """How many more jobs are worth claiming now.
+
+        ``held_back`` of those that wait here have no place: they are in nobody's way.
+        """
         typical = self._typical_cost()
         room = 0
         for slot in self._slots:
             if slot.takes_jobs:
                 free = int((WINDOW_SECONDS - slot.load) / typical)
                 room += max(free, 0 if slot.window else 1)
-        # Jobs of types that have no place now are in nobody's way.
-        waiting = max(0, len(self.ready) - self._held_back)
-        return min(room, MAX_WINDOW * len(self._slots)) - waiting
+        return min(room, MAX_WINDOW * len(self._slots)) - len(self.ready) + held_back
 
     def _typical_cost(self) -> float:
         for slot in self._slots:
@@ -144,7 +152,9 @@ class Dispatcher:
             waiting = slot.waiting()
             if not waiting:
                 continue
-            is_forbidden |= any(f.claim.job.priority < first for f in waiting)
+            is_forbidden |= any(
+                f.claim.job.priority < first and f.kind.is_open_to_more(now) for f in waiting
+            )
             if slot.phase is Phase.READY and not slot.revoking and not slot.kill:
                 best = self._most_urgent_for(slot, now)
                 less = [f.ticket for f in waiting if f.claim.job.priority > best]
@@ -163,7 +173,6 @@ class Dispatcher:
         best = self.ready[0].claim.job.priority
         share = max(1, len(self.ready) // len(slots))
         turn = _Turn(now, best, self.ready[::-1], expire)
-        self._held_back = 0
         while turn.queue and slots:
             for slot in slots.copy():
                 if not self._fill(slot, share, turn):
@@ -173,37 +182,53 @@ class Dispatcher:
         return turn.batches
 
     def _fill(self, slot: Slot, share: int, turn: _Turn) -> bool:
-        """Give ``slot`` its share of the queue; False when it can take no more."""
+        """Give ``slot`` its share of the queue; False when there is no more for it."""
         queue, now = turn.queue, turn.now
+        passed: list[Flight] = []  # what only another worker may have
+        refused: set[Kind] = set()
         given = 0
         while queue and given < share:
             flight = queue[-1]
-            if flight.claim.job.priority > turn.best and self._waits_before(flight):
+            if flight.kind in refused:
+                passed.append(queue.pop())
+                continue
+            if self._would_overtake(flight, turn):
                 turn.kept.extend(reversed(queue))
                 queue.clear()
-                return False
+                break
             expires_at = flight.claim.job.expires_at
             if expires_at is not None and expires_at <= now:
                 turn.expire(queue.pop())
                 continue
             fit = self._fit(slot, flight, now)
             if fit is _Fit.SLOT_FULL:
-                return False
+                break
             queue.pop()
             if fit is _Fit.HELD_BACK:
-                turn.kept.append(flight)
-                self._held_back += 1
-                continue
-            self._put(slot, flight, now, turn.batches.setdefault(slot, _Batch()))
-            given += 1
-        return True
+                refused.add(flight.kind)
+                passed.append(flight)
+            else:
+                self._put(slot, flight, turn)
+                given += 1
+        queue.extend(reversed(passed))
+        return given == share
 
-    def _waits_before(self, flight: Flight) -> bool:
-        """Whether a more urgent job waits in some window."""
+    def _would_overtake(self, flight: Flight, turn: _Turn) -> bool:
+        """Whether a more urgent job waits in some window that could go elsewhere."""
         priority = flight.claim.job.priority
-        return any(
-            other.claim.job.priority < priority for slot in self._slots for other in slot.waiting()
-        )
+        if priority <= turn.best:
+            return False
+        if turn.urgent is None:
+            turn.urgent = min(
+                (
+                    other.claim.job.priority
+                    for slot in self._slots
+                    for other in slot.waiting()
+                    if other.kind.is_open_to_more(turn.now)
+                ),
+                default=Priority.LOW,
+            )
+        return priority > turn.urgent
 
     def _fit(self, slot: Slot, flight: Flight, now: float) -> _Fit:
         kind, job = flight.kind, flight.claim.job
@@ -229,8 +254,9 @@ class Dispatcher:
         free = None if places is None else places - kind.holders + is_holder
         return not admits(Demand(), Room(places=free))
 
-    def _put(self, slot: Slot, flight: Flight, now: float, batch: _Batch) -> None:
-        kind = flight.kind
+    def _put(self, slot: Slot, flight: Flight, turn: _Turn) -> None:
+        kind, now = flight.kind, turn.now
+        batch = turn.batches.setdefault(slot, _Batch())
         self._last_ticket += 1
         flight.ticket = self._last_ticket
         flight.is_taken = False
@@ -248,7 +274,10 @@ class Dispatcher:
         batch.flights.append(flight)
         if was_idle:
             watch_head(slot, now)
-        elif slot.wake_at is None or slot.wake_at > now + PATIENCE_SECONDS:
+            return
+        if turn.urgent is not None and priority < turn.urgent and kind.is_open_to_more(now):
+            turn.urgent = priority
+        if slot.wake_at is None or slot.wake_at > now + PATIENCE_SECONDS:
             slot.wake_at = now + PATIENCE_SECONDS
 
     def _send(self, batches: dict[Slot, _Batch]) -> list[Command]:

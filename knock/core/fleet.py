@@ -185,7 +185,8 @@ class Fleet:
         flight, started_at = found
         timeout = flight.kind.timeout_of(flight.claim.job)
         if timeout is not None:
-            if now - started_at >= timeout:
+            # Not ``now - started_at >= timeout``: rounded, it may differ from when it wakes.
+            if started_at + timeout <= now:
                 return [self._kill(slot, flight.ticket, KillCause.TIMEOUT)]
             slot.wake_at = started_at + timeout
         behind = [f.ticket for f in slot.waiting() if f.ticket > flight.ticket]

@@ -12,7 +12,11 @@ _LEARNING_RATE = 0.2
 
 
 class Kind:
-    """One job type. ``holders`` counts the workers that hold jobs of it, ``out`` those jobs."""
+    """One job type.
+
+    ``out`` counts its claimed jobs, ``sent`` those of them that workers hold, ``holders`` these
+    workers.
+    """
 
     __slots__ = (
         "_epoch",
@@ -24,6 +28,7 @@ class Kind:
         "name",
         "out",
         "policy",
+        "sent",
     )
 
     def __init__(self, name: str, policy: JobPolicy) -> None:
@@ -32,7 +37,7 @@ class Kind:
         self._epoch = 1
         self.breaker = self._new_breaker()
         self.holders = 0
-        self.out = 0
+        self.out = self.sent = 0
         self.cost = WINDOW_SECONDS
         self._mean = 0.0
         self._finished = 0

@@ -51,6 +51,14 @@ class Kinds:
             if kind.is_bounded and (places := kind.claimable(now)) is not None
         }
 
+    def held_back(self, now: float) -> int:
+        """Count the claimed jobs that wait though no other worker may have jobs of their type."""
+        return sum(
+            kind.out - kind.sent
+            for kind in self._kinds.values()
+            if kind.is_bounded and not kind.is_open_to_more(now)
+        )
+
     def tick(self, now: float) -> None:
         """Let breakers whose wait is over become half-open."""
         for kind, breaker in self._broken():

@@ -213,7 +213,7 @@ class Machine:
         if self._is_stopping:
             return
         docket = self._docket
-        room = 0 if docket.is_held else docket.dispatcher.room()
+        room = 0 if docket.is_held else docket.dispatcher.room(self._kinds.held_back(now))
         least_urgent = None if docket.is_held else docket.dispatcher.least_urgent
         limit = docket.intake.wanted(now, room, least_urgent)
         if limit is not None:
@@ -227,9 +227,7 @@ class Machine:
         for claim in event.jobs:
             job_id = claim.job.id
             if self._docket.outbox.take_cancelled(job_id) or job_id in cancelled:
-                flight = self._docket.find(job_id)
-                if flight is not None:
-                    self._cancel_flight(flight)
+                self._cancel_here(job_id)
         if self._docket.is_held:
             self._docket.release_waiting(now, blocked_only=False)
 
@@ -244,6 +242,7 @@ class Machine:
         slot = self._slot(event.worker, event.generation)
         if slot is None:
             return
+        head = slot.head
         for ended in event.ended:
             flight = self._docket.dispatcher.pop(slot, ended.ticket)
             if flight is None:
@@ -251,8 +250,7 @@ class Machine:
             if ended.outcome is not AttemptOutcome.SUCCESS:
                 slot.held.add(flight.kind)
             self._docket.ended(flight, ended, slot.pid, now)
-        watch_head(slot, now)
-        self._kill_cancelled(slot)
+        self._head_may_have_changed(slot, head, now)
 
     # --- jobs come back unrun ---
 
@@ -264,11 +262,15 @@ class Machine:
             return None
         head = slot.head
         flights = self._pop_all(slot, tickets)
-        if slot.head is not head:
-            watch_head(slot, now)
-            self._kill_cancelled(slot)
+        self._head_may_have_changed(slot, head, now)
         self._docket.returned(flights, now)
         return slot
+
+    def _head_may_have_changed(self, slot: Slot, before: Flight | None, now: float) -> None:
+        """Start the clock of a new head; a word that changes nothing must not start it again."""
+        if slot.head is not before:
+            watch_head(slot, now)
+            self._kill_cancelled(slot)
 
     def _pop_all(self, slot: Slot, tickets: Iterable[int]) -> list[Flight]:
         pop = self._docket.dispatcher.pop
@@ -303,15 +305,17 @@ class Machine:
     # --- jobs are cancelled ---
 
     def _cancel(self, job_ids: Iterable[int]) -> None:
-        stored: list[int] = []
-        for job_id in job_ids:
-            flight = self._docket.find(job_id)
-            if flight is not None:
-                self._cancel_flight(flight)
-            elif not self._docket.outbox.cancel_returned(job_id):
-                stored.append(job_id)
+        stored = [job_id for job_id in job_ids if not self._cancel_here(job_id)]
         if stored:
             self._cancel_stored(stored)
+
+    def _cancel_here(self, job_id: int) -> bool:
+        """Cancel a job that the machine holds, or that is on its way back from it."""
+        flight = self._docket.find(job_id)
+        if flight is None:
+            return self._docket.outbox.cancel_returned(job_id)
+        self._cancel_flight(flight)
+        return True
 
     def _cancel_stored(self, job_ids: list[int]) -> None:
         self._commands.append(CancelStored(job_ids))

@@ -130,6 +130,7 @@ class Slot:
         kind = flight.kind
         count = self.kinds.get(kind, 0)
         self.kinds[kind] = count + 1
+        kind.sent += 1
         if not count:
             kind.holders += 1
 
@@ -141,6 +142,7 @@ class Slot:
         self.load = self.load - flight.cost if self.window else 0.0
         self.payload_bytes -= len(flight.claim.job.payload)
         kind = flight.kind
+        kind.sent -= 1
         count = self.kinds[kind] - 1
         if count:
             self.kinds[kind] = count

@@ -2,7 +2,8 @@
 
 from random import Random
 
-from knock.core.events import AttemptEnded, KillCause
+from knock.core.events import KillCause
+from knock.core.handout import AttemptEnded
 from knock.core.job import Attempt, AttemptOutcome, Death, JobState, Settlement, Unset
 from knock.core.policy import StopRule
 from knock.core.retry import Bury, judge

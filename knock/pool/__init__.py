@@ -1,0 +1,1 @@
+"""Worker processes: what starts, feeds, watches and buries them, and what they run."""

@@ -1,13 +1,19 @@
 """One end of a channel: frames over a socket, never waiting.
 
-Whatever the peer does, or does not, no call here blocks: what cannot be sent stays queued, and
-half a frame stays in the decoder.
+Rule 1: whatever the peer does, or does not, no call here blocks: what cannot be sent stays queued,
+        and half a frame stays in the decoder.
+Rule 2: what the peer sent before it went away, or before it sent nonsense, is still received.
+Rule 3: no call reads without end, however fast the peer writes.
 """
 
+import array
+import fcntl
 import socket
+import termios
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from knock.errors import ProtocolError
 from knock.pool.descriptor import keep_private
 from knock.protocol.frame import FrameDecoder
 
@@ -30,8 +36,8 @@ def channel_pair() -> tuple[socket.socket, socket.socket]:
 class Channel:
     """Sends frames, and receives frames of the given ``kinds``. Owns its socket.
 
-    ``is_ended``: the peer's side is closed and all that it had sent was read. A send that fails ends
-    the sending only: a peer that died may have said something before.
+    ``is_ended``: the peer's side is closed, and all that it sent was read. ``violation``: why what
+    it sent cannot be understood any more; nothing more is read then.
     """
 
     def __init__(self, mine: socket.socket, kinds: Iterable[int]) -> None:
@@ -39,8 +45,9 @@ class Channel:
         self._socket.setblocking(False)
         self._queue: deque[memoryview | _Then] = deque()
         self._decoder = FrameDecoder(kinds)
-        self._is_mute = False
+        self._is_deaf = False
         self.is_ended = False
+        self.violation: str | None = None
 
     def fileno(self) -> int:
         """Return the descriptor; -1 when closed."""
@@ -49,10 +56,17 @@ class Channel:
     @property
     def wants_write(self) -> bool:
         """Whether something waits until the socket can take more."""
-        return bool(self._queue) and not self._is_mute
+        return bool(self._queue)
+
+    # --- sending ---
 
     def send(self, buffers: Sequence[bytes], then: _Then | None = None) -> None:
-        """Send the buffers of whole frames; call ``then`` when all of it is in the socket."""
+        """Send the buffers of whole frames; call ``then`` when all of it is in the socket.
+
+        What is sent to a peer that is gone vanishes, and its ``then`` is never called.
+        """
+        if self._is_deaf:
+            return
         self._queue.extend(memoryview(buffer) for buffer in buffers if buffer)
         if then is not None:
             self._queue.append(then)
@@ -61,7 +75,7 @@ class Channel:
     def flush(self) -> None:
         """Send what the socket takes now."""
         queue = self._queue
-        while queue and not self._is_mute:
+        while queue:
             first = queue[0]
             if not isinstance(first, memoryview):
                 queue.popleft()
@@ -72,7 +86,7 @@ class Channel:
             except BlockingIOError:
                 return
             except OSError:
-                self._is_mute = True
+                self._stop_sending()
                 return
             self._drop(sent)
 
@@ -95,42 +109,60 @@ class Channel:
                 return
             sent -= len(item)
 
+    def _stop_sending(self) -> None:
+        self._is_deaf = True
+        self._queue.clear()
+
+    # --- receiving ---
+
     def receive(self) -> list[tuple[int, bytes]]:
-        """Return the frames that have come whole. Raises ProtocolError."""
-        if self.is_ended:
-            return []
-        try:
-            data = self._socket.recv(_READ_BYTES)
-        except BlockingIOError:
-            return []
-        except OSError:
-            data = b""
-        if not data:
-            self._end()
-            return []
-        return self._decoder.feed(data)
+        """Return frames that have come whole, of one read."""
+        return self._understand(self._read(_READ_BYTES))
 
     def drain(self) -> list[tuple[int, bytes]]:
-        """Return all frames that are in the channel now. Raises ProtocolError."""
+        """Return all frames that are in the channel now; not those that come meanwhile."""
         frames: list[tuple[int, bytes]] = []
-        while not self.is_ended:
-            try:
-                data = self._socket.recv(_READ_BYTES)
-            except BlockingIOError:
-                break
-            except OSError:
-                data = b""
-            if not data:
-                self._end()
-                break
-            frames.extend(self._decoder.feed(data))
+        left = self._unread()
+        # One read more than there was, which sees the end.
+        while left >= 0 and (data := self._read(_READ_BYTES)):
+            left -= len(data)
+            frames += self._understand(data)
         return frames
 
-    def _end(self) -> None:
-        self.is_ended = self._is_mute = True
-        self._queue.clear()
+    def _unread(self) -> int:
+        if self.is_ended or self.violation is not None:
+            return 0
+        size = array.array("i", [0])
+        fcntl.ioctl(self._socket, termios.FIONREAD, size)
+        return size[0]
+
+    def _read(self, limit: int) -> bytes:
+        if self.is_ended or self.violation is not None:
+            return b""
+        try:
+            data = self._socket.recv(limit)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""  # reset: it went away with something of ours unread
+        if not data:
+            self.is_ended = True
+            self._stop_sending()
+        return data
+
+    def _understand(self, data: bytes) -> list[tuple[int, bytes]]:
+        if not data:
+            return []
+        try:
+            frames = self._decoder.feed(data)
+        except ProtocolError as exc:
+            self.violation = str(exc)
+            return []
+        self.violation = self._decoder.failure
+        return frames
 
     def close(self) -> None:
         """Close this end."""
-        self._end()
+        self.is_ended = True
+        self._stop_sending()
         self._socket.close()

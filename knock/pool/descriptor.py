@@ -1,7 +1,10 @@
 """Descriptors that belong to one process: closed in every child that it forks."""
 
 import os
+import select
 import weakref
+from collections.abc import Iterable
+from time import monotonic
 from typing import Protocol, TypeVar
 
 
@@ -35,7 +38,7 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 
 class Descriptor:
-    """A raw file descriptor with an owner."""
+    """A raw file descriptor with an owner; closed when it is forgotten, too."""
 
     __slots__ = ("__weakref__", "fd")
 
@@ -51,3 +54,21 @@ class Descriptor:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+    __del__ = close
+
+
+def still_unreadable(fds: Iterable[int], seconds: float) -> set[int]:
+    """Wait until all are readable (as a pidfd is after the death); return those that are not."""
+    waiting, until = set(fds), monotonic() + seconds
+    poll = select.poll()
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
+    while waiting:
+        ready = poll.poll(max(0.0, until - monotonic()) * 1000)
+        if not ready:
+            break
+        for fd, _ in ready:
+            waiting.discard(fd)
+            poll.unregister(fd)
+    return waiting

@@ -1,11 +1,21 @@
-"""One worker process as its supervisor sees it: its descriptors, and what it was given."""
+"""One worker process as its supervisor sees it: its descriptors, and what it was given.
 
+Rule 1: a ticket is in one place: taken by the worker, in the permit pipe, not sent yet, or
+        withheld. The last three have not started, and cannot while they are not in the pipe.
+Rule 2: nothing is put into the permit pipe of a worker that is doomed: it may read on until the
+        kill has landed.
+Rule 3: a worker answers for the oldest ticket that it has taken, and for no other.
+"""
+
+import fcntl
 import os
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from knock.core.events import Dispatch, KillCause
+from knock.core.events import KillCause
+from knock.core.handout import Dispatch
+from knock.errors import ProtocolError
 from knock.pool.channel import Channel, channel_pair
 from knock.pool.descriptor import Descriptor, keep_private
 from knock.pool.ledger import LedgerReader, make_ledger
@@ -17,102 +27,215 @@ _SCRIBBLE_TAIL_BYTES = 1 << 14
 
 
 class Handle:
-    """The supervisor's side of one worker process.
+    """The supervisor's side of one worker process. Raises OSError for want of descriptors.
 
-    ``window`` are the tickets sent and not answered, in order. ``revoked`` are those taken back
-    for a kill. ``kill_at`` is when a worker that should be gone is killed (UTC seconds).
+    ``window`` are the tickets sent and not answered, in order; ``withheld`` those of them that
+    were taken back to stay here. ``kill_at`` is when a worker that should be gone, or ready, is
+    killed (UTC seconds), ``kill_reason`` what is said of it then,
+    ``is_overdue`` whether it was. ``kill_ordered`` is why somebody else wanted it killed.
     """
 
     def __init__(self, worker: int, generation: int) -> None:
         self.worker = worker
         self.generation = generation
-        mine, self._worker_socket = channel_pair()
+        mine, theirs = channel_pair()
         self.channel = Channel(mine, FROM_WORKER)
-        self.permits = PermitPipe()
-        self._ledger_fd = make_ledger()
-        self.ledger = LedgerReader(self._ledger_fd)
-        scribble = os.memfd_create("knock-scribble", os.MFD_CLOEXEC)
-        self._scribble = keep_private(Descriptor(scribble))
-        dead_man, alive = os.pipe2(os.O_CLOEXEC)
-        self._dead_man = Descriptor(dead_man)
-        self._alive = keep_private(Descriptor(alive))
+        self._their_channel = Descriptor(theirs.detach())
+        try:
+            self._open()
+        except OSError:
+            self.channel.close()
+            raise
         self.pid: int | None = None
         self._pidfd: Descriptor | None = None
         self.window: dict[int, None] = {}
-        self.revoked: list[int] = []
+        self.withheld: list[int] = []
         self.kill_at: float | None = None
+        self.kill_reason = ""
+        self.is_overdue = False
         self.kill_ordered: KillCause | None = None
         self.violation: str | None = None
         self.is_ready = False
-        self._kill_on_birth = False
+        self.is_stopping = False
+        self._is_doomed = False
+        self._started = 0
         self._unsent: deque[list[int]] = deque()
+
+    def _open(self) -> None:
+        self.permits = PermitPipe()
+        self._their_ledger = Descriptor(make_ledger())
+        self.ledger = LedgerReader(self._their_ledger.fd)
+        self._scribble = keep_private(Descriptor(os.memfd_create("knock-scribble")))
+        fcntl.fcntl(self._scribble.fd, fcntl.F_SETFL, os.O_APPEND)
+        dead_man, alive = os.pipe2(os.O_CLOEXEC)
+        self._dead_man = Descriptor(dead_man)
+        self._alive = keep_private(Descriptor(alive))
 
     # --- birth ---
 
     def worker_fds(self) -> list[int]:
         """Return the worker's descriptors, in the order that the nursery expects."""
-        scribble = os.open(
-            f"/proc/self/fd/{self._scribble.fd}", os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-        )
         return [
-            self._worker_socket.fileno(),
-            self.permits.worker_fd,
-            self._ledger_fd,
-            scribble,
+            self._their_channel.fd,
+            self.permits.worker_end.fd,
+            self._their_ledger.fd,
+            self._scribble.fd,
             self._dead_man.fd,
         ]
 
-    def handed_over(self, fds: list[int]) -> None:
+    def handed_over(self) -> None:
         """Close this process's copies of what the worker owns now."""
-        self._worker_socket.close()
-        self._dead_man.close()
-        for fd in fds[1:4]:
-            os.close(fd)
+        for end in (
+            self._their_channel,
+            self.permits.worker_end,
+            self._their_ledger,
+            self._dead_man,
+        ):
+            end.close()
 
     def born(self, spawned: Spawned) -> None:
         """The process exists."""
         self.pid = spawned.pid
         self._pidfd = spawned.pidfd
-        if self._kill_on_birth:
-            self.kill()
+        if self._is_doomed:
+            self._strike(spawned.pid)
 
-    # --- life ---
+    # --- jobs and permits ---
 
     def send_jobs(self, jobs: Sequence[Dispatch]) -> None:
         """Send jobs; their permits follow when the last byte is in the socket."""
         tickets = [job.ticket for job in jobs]
         self.window.update(dict.fromkeys(tickets))
+        if self._is_doomed:
+            self.withheld += tickets
+            return
         self._unsent.append(tickets)
         self.channel.send(encode_jobs(jobs), self._sent)
 
     def _sent(self) -> None:
         tickets = self._unsent.popleft()
         if tickets:
-            self.permits.give(tickets)
+            self._give(tickets)
 
-    def take_all(self) -> list[int]:
-        """Take back every job that has not started, those not even sent included."""
-        taken = self.permits.take_all()
-        for tickets in self._unsent:
-            taken += tickets
-            tickets.clear()
-        return taken
-
-    def kill(self) -> None:
-        """Kill the process, now or as soon as it exists. Safe against a reused pid."""
-        if self.pid is None:
-            self._kill_on_birth = True
+    def _give(self, tickets: list[int]) -> None:
+        if self._is_doomed:
+            self.withheld += tickets
             return
         try:
-            if self._pidfd is not None and self._pidfd.fd >= 0:
+            self.permits.give(tickets)
+        except ProtocolError as exc:
+            self.withheld += tickets
+            self.violate(str(exc))
+
+    def revoke(self, wanted: Collection[int]) -> list[int]:
+        """Take these back for good if they have not started; return those."""
+        back, rest = self._parted(self._in_pipe(), wanted)
+        if rest:
+            self._give(rest)
+        for tickets in (*self._unsent, self.withheld):
+            found, tickets[:] = self._parted(tickets, wanted)
+            back += found
+        for ticket in back:
+            self.window.pop(ticket, None)
+        self._end_if_through()
+        return back
+
+    @staticmethod
+    def _parted(tickets: Collection[int], wanted: Collection[int]) -> tuple[list[int], list[int]]:
+        back = [ticket for ticket in tickets if ticket in wanted]
+        return back, [ticket for ticket in tickets if ticket not in wanted]
+
+    def _in_pipe(self) -> list[int]:
+        # What the worker may have written there itself, or twice, does not count.
+        return [t for t in dict.fromkeys(self.permits.take_all()) if t in self.window]
+
+    def withhold(self) -> None:
+        """Let nothing start any more."""
+        self.withheld += self._in_pipe()
+        for tickets in self._unsent:
+            self.withheld += tickets
+            tickets.clear()
+
+    def restore(self) -> None:
+        """Let what was withheld start after all."""
+        tickets, self.withheld = self.withheld, []
+        if tickets:
+            self._give(tickets)
+
+    def unstarted(self) -> int:
+        """Count the tickets that have not started."""
+        return self.permits.left() + len(self.withheld) + sum(map(len, self._unsent))
+
+    def count_started(self) -> None:
+        """Count how many answers are due; to be called after the read that brings answers."""
+        self._started = len(self.window) - self.unstarted()
+
+    def answered(self, ticket: int) -> None:
+        """The worker is through with this ticket. Raises ProtocolError, see rule 3."""
+        if ticket != self.running or self._started <= 0:
+            raise ProtocolError(f"an answer for ticket {ticket}, which it has not taken")
+        self._started -= 1
+        del self.window[ticket]
+        self._end_if_through()
+
+    @property
+    def running(self) -> int:
+        """The ticket that runs, if any does; 0 if nothing was sent."""
+        return next(iter(self.window), 0)
+
+    def stop(self) -> None:
+        """Let the process end when it is through with what it holds."""
+        self.is_stopping = True
+        self._end_if_through()
+
+    def _end_if_through(self) -> None:
+        # Not before: what is taken back for a moment could not be given again.
+        if self.is_stopping and not self.window:
+            self.permits.end()
+
+    # --- death ---
+
+    def violate(self, violation: str) -> None:
+        """It lied, so nothing that it says counts any more: kill it."""
+        if self.violation is None:
+            self.violation = violation
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill the process, now or as soon as it exists. Its children are left to the nursery."""
+        if self._is_doomed:
+            return
+        self._is_doomed = True
+        self.withhold()
+        if self.pid is not None:
+            self._strike(self.pid)
+
+    def _strike(self, pid: int) -> None:
+        try:
+            if self._pidfd is not None:
                 signal.pidfd_send_signal(self._pidfd.fd, signal.SIGKILL)
             else:
                 # Not reaped before the nursery has said so, and then this handle is gone.
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             return
 
-    # --- death ---
+    def kill_orphans(self) -> None:
+        """Kill the process and its group, of which no nursery takes care any more."""
+        self.kill()
+        # A process that has not armed its dead-man pipe yet finds this when it does.
+        self._alive.close()
+        if self.pid is None:
+            return
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+
+    @property
+    def pidfd(self) -> int:
+        """A descriptor that is readable once the process is dead; -1 if there is none."""
+        return -1 if self._pidfd is None else self._pidfd.fd
 
     def last_words(self) -> str:
         """Return the tail of what the process wrote while booting or crashing."""
@@ -122,11 +245,11 @@ class Handle:
 
     def close(self) -> None:
         """Close everything of this process."""
+        self.handed_over()
         self.channel.close()
         self.permits.close()
         self.ledger.close()
         self._scribble.close()
-        self._dead_man.close()
         self._alive.close()
         if self._pidfd is not None:
             self._pidfd.close()

@@ -34,7 +34,7 @@ class Phase(IntEnum):
 
 
 class Entry(NamedTuple):
-    """What the ledger says: the ticket that runs (0: none) and when it started (CLOCK_MONOTONIC)."""
+    """What the ledger says: the ticket that runs (0: none), started when (CLOCK_MONOTONIC)."""
 
     ticket: int
     started_ns: int

@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -27,6 +27,8 @@ from knock.pool.link import leave
 from knock.pool.worker import WorkerFds, worker_main
 
 MESSAGE_BYTES = 1 << 17
+# Room for it in a message even where each character takes six bytes.
+_DETAIL_CHARACTERS = 1 << 14
 FDS_PER_WORKER = 5
 _PR_SET_CHILD_SUBREAPER = 36
 _OOM_SCORE = 500
@@ -46,9 +48,12 @@ class _State:
     kept: frozenset[int] = frozenset()
 
 
-def nursery_main(fd: int) -> NoReturn:
-    """Be a nursery on this end of a SEQPACKET socket; never returns."""
+def nursery_main(fd: int, settle: Callable[[], None] = lambda: None) -> NoReturn:
+    """Be a nursery on this end of a SEQPACKET socket, after ``settle``; never returns."""
     try:
+        settle()
+        # Not for what a preloaded module may start.
+        os.set_inheritable(fd, False)
         _serve(socket.socket(fileno=fd))
     except BaseException:  # noqa: BLE001 - must not unwind into what was forked along
         traceback.print_exc()
@@ -67,9 +72,11 @@ def _serve(peer: socket.socket) -> None:
         for name in order["preload"]:
             importlib.import_module(name)
     except BaseException:  # noqa: BLE001 - user code
-        _tell(state, {"op": "failed", "detail": traceback.format_exc()})
+        _tell(state, {"op": "failed", "detail": traceback.format_exc()[-_DETAIL_CHARACTERS:]})
+        _kill_everything(state)
         return
     state.kept = frozenset(_children())
+    _empty_buffers()
     gc.collect()
     gc.freeze()
     poll = select.poll()
@@ -101,6 +108,13 @@ def _settle_in() -> tuple[int, int]:
     return read_fd, write_fd
 
 
+def _empty_buffers() -> None:
+    # What a preloaded module has printed would be written by each worker at its end, too.
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+
+
 def _tell(state: _State, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
     try:
         socket.send_fds(state.peer, [json.dumps(message).encode()], fds)
@@ -109,13 +123,20 @@ def _tell(state: _State, message: dict[str, Any], fds: tuple[int, ...] = ()) -> 
         return
 
 
+def receive_fds(peer: socket.socket, limit: int) -> tuple[bytes, list[int]]:
+    """Receive one message and its descriptors, which no program that is executed inherits."""
+    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+    data, fds, _, _ = socket.recv_fds(peer, MESSAGE_BYTES, limit, flags)
+    return data, fds
+
+
 # --- births ---------------------------------------------------------------------------------------
 
 
 def _obey(state: _State) -> bool:
     """Start one worker; False at the end of the socket."""
     try:
-        data, fds, _, _ = socket.recv_fds(state.peer, MESSAGE_BYTES, FDS_PER_WORKER)
+        data, fds = receive_fds(state.peer, FDS_PER_WORKER)
     except ConnectionResetError:
         # The supervisor left with a report unread.
         return False
@@ -132,7 +153,7 @@ def _obey(state: _State) -> bool:
         _be_worker(state, fds)
     _close_all(fds)
     state.workers[pid] = (order["worker"], order["generation"])
-    pidfd = _open_pidfd(pid)
+    pidfd = open_pidfd(pid)
     _tell(state, {**order, "op": "spawned", "pid": pid}, () if pidfd is None else (pidfd,))
     if pidfd is not None:
         os.close(pidfd)
@@ -153,9 +174,9 @@ def _be_worker(state: _State, fds: list[int]) -> NoReturn:
 def _exec_worker(fds: list[int], nursery: int) -> NoReturn:
     for fd in fds:
         os.set_inheritable(fd, True)
-    call = f"spawned_main({fds!r}, {nursery})"
+    code = f"from knock.pool.nursery import spawned_main; spawned_main({fds!r}, {nursery})"
     try:
-        os.execv(sys.executable, interpreter_command(f"from {__name__} import *; {call}"))
+        os.execv(sys.executable, interpreter_command(code))  # noqa: S606 - knock's own
     except OSError:
         traceback.print_exc()
     leave(1)
@@ -181,7 +202,6 @@ def interpreter_command(code: str) -> list[str]:
     Isolated (-I), so that nothing in the working directory or the environment takes the place of
     a module; what the caller was told on its command line is passed on.
     """
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     options = ["-I", *["-O"] * sys.flags.optimize, *[f"-W{w}" for w in sys.warnoptions]]
     if sys.dont_write_bytecode:
         options.append("-B")
@@ -190,12 +210,22 @@ def interpreter_command(code: str) -> list[str]:
         named["dev"] = True
     if sys.flags.utf8_mode:
         named["utf8"] = "1"
+    if sys.pycache_prefix is not None:
+        named["pycache_prefix"] = sys.pycache_prefix
     for name, value in named.items():
         options += ["-X", name if value is True else f"{name}={value}"]
-    return [sys.executable, *options, "-c", f"import sys; sys.path.insert(0, {root!r}); {code}"]
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    # What only the caller's path has (a package that knock needs may be there) comes last.
+    path = [os.path.abspath(entry) for entry in sys.path if entry]
+    find = f"""
+{root!r} in sys.path or sys.path.insert(0, {root!r})
+sys.path += [entry for entry in {path!r} if entry not in sys.path]
+"""
+    return [sys.executable, *options, "-c", f"import sys{find}{code}"]
 
 
-def _open_pidfd(pid: int) -> int | None:
+def open_pidfd(pid: int) -> int | None:
+    """Return a descriptor of the process, or None if it is gone or the system has none."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
@@ -263,11 +293,25 @@ def _kill_group(pid: int) -> None:
 
 
 def _sweep(state: _State) -> int:
-    """Kill children that are no workers: they fell to this process when their parents died."""
-    strays = [pid for pid in _children() if pid not in state.workers and pid not in state.kept]
+    """Kill children that are no workers: they fell to this process when their parents died.
+
+    Those that are still in the session of a living worker are left to its death.
+    """
+    strays = [
+        pid
+        for pid in _children()
+        if pid not in state.workers and pid not in state.kept and _session(pid) not in state.workers
+    ]
     for pid in strays:
         _kill(pid)
     return len(strays)
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
 
 
 def _kill(pid: int) -> None:

@@ -5,26 +5,35 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from knock.errors import WorkerBootError
-from knock.pool.descriptor import Descriptor, keep_private
-from knock.pool.nursery import MESSAGE_BYTES, interpreter_command, nursery_main
+from knock.pool.descriptor import Descriptor, keep_private, still_unreadable
+from knock.pool.nursery import interpreter_command, nursery_main, open_pidfd, receive_fds
 from knock.pool.settings import PoolSettings
+from knock.pool.surroundings import Surroundings
 
-# Each of these bounds the threads of one numeric library in a process that loads it later.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
+_ORDER_BUFFER_BYTES = 1 << 20
+# How long it may take to kill what is below it and leave.
 _LEAVE_SECONDS = 10.0
+# Without any worker there is nothing to kill: it hangs in somebody's import.
+_LEAVE_EMPTY_SECONDS = 1.0
+
+# Run by the nursery's interpreter. What fails here is told like a module that cannot be preloaded.
+_START = """
+try:
+    from knock.pool.nursery import nursery_main
+except BaseException:
+    import json, socket, traceback
+    failed = {{"op": "failed", "detail": traceback.format_exc()[-16000:]}}
+    socket.socket(fileno={fd}).send(json.dumps(failed).encode())
+    raise SystemExit(1)
+nursery_main({fd})
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +70,7 @@ class Died:
 
 @dataclass(frozen=True, slots=True)
 class NurseryFailed:
-    """A preloaded module cannot be imported; ``detail`` is the traceback."""
+    """It cannot start workers, since a module cannot be imported; ``detail`` is the traceback."""
 
     detail: str
 
@@ -69,91 +78,137 @@ class NurseryFailed:
 Report = Spawned | NotSpawned | Died | NurseryFailed
 
 
-class Nursery:
-    """One nursery process. ``is_lost``: it is gone, and its workers with it."""
+@dataclass(frozen=True, slots=True)
+class _Order:
+    data: bytes
+    fds: list[int]
+    then: Callable[[], None]
 
-    def __init__(self, settings: PoolSettings) -> None:
+
+class Nursery:
+    """One nursery process. ``is_lost``: it is gone, and all that it told was read."""
+
+    def __init__(self, settings: PoolSettings, surroundings: Surroundings) -> None:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ORDER_BUFFER_BYTES)
         self._socket = keep_private(mine)
         self._process: subprocess.Popen[bytes] | None = None
+        self._orders: deque[_Order] = deque()
+        self._has_children = False
+        self.is_lost = False
+        mine.send(_first_order(settings))
+        mine.setblocking(False)
         try:
             if settings.start_method == "fork":
-                self.pid = _fork(theirs)
+                self.pid = _fork(theirs, surroundings)
             else:
-                self._process = _execute(theirs, settings)
+                self._process = _execute(theirs, surroundings)
                 self.pid = self._process.pid
         except OSError as exc:
             mine.close()
             raise WorkerBootError(f"cannot start the process that forks workers: {exc}") from exc
         finally:
             theirs.close()
-        self.is_lost = False
-        self._send(
-            {
-                "start_method": settings.start_method,
-                "sys_path": settings.sys_path,
-                "preload": settings.preload,
-            }
-        )
-        self._socket.setblocking(False)
 
     def fileno(self) -> int:
         """Return the descriptor on which reports come; -1 when closed."""
         return self._socket.fileno()
 
-    def spawn(self, worker: int, generation: int, fds: list[int]) -> None:
-        """Order a worker process that owns these descriptors; a report answers."""
-        self._send({"worker": worker, "generation": generation}, fds)
+    # --- orders ---
 
-    def _send(self, message: Mapping[str, Any], fds: list[int] | None = None) -> None:
-        try:
-            socket.send_fds(self._socket, [json.dumps(message).encode()], fds or [])
-        except OSError:
-            self.is_lost = True
+    def spawn(self, worker: int, generation: int, fds: list[int], then: Callable[[], None]) -> None:
+        """Order a worker process that owns these descriptors; a report answers.
+
+        ``then`` is called when the descriptors need to be kept no longer.
+        """
+        data = json.dumps({"worker": worker, "generation": generation}).encode()
+        self._orders.append(_Order(data, fds, then))
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._orders:
+            order = self._orders[0]
+            try:
+                socket.send_fds(self._socket, [order.data], order.fds)
+            except BlockingIOError:
+                return  # each order that it takes out is answered by a report
+            except OSError:
+                return  # it is gone, which its end of the socket tells
+            self._orders.popleft()
+            order.then()
+
+    # --- reports ---
 
     def reports(self) -> list[Report]:
         """Return what has been reported since the last call."""
         reports: list[Report] = []
         while not self.is_lost:
             try:
-                data, fds, _, _ = socket.recv_fds(self._socket, MESSAGE_BYTES, 1)
+                data, fds = receive_fds(self._socket, 1)
             except BlockingIOError:
                 break
+            except ConnectionResetError:
+                continue  # it left orders unread; told once, and before what it had sent
             except OSError:
                 data, fds = b"", []
             if not data:
                 self.is_lost = True
                 break
+            self._has_children = True
             reports.append(_report(json.loads(data), fds))
+        self._flush()
         return reports
 
-    def close(self) -> None:
-        """Let it kill what is below it and leave; wait until it is gone."""
-        self._socket.close()
-        self.is_lost = True
-        try:
-            self._wait()
-        except (subprocess.TimeoutExpired, TimeoutError):
-            os.kill(self.pid, signal.SIGKILL)
-            self._wait()
+    # --- the end ---
 
-    def _wait(self) -> None:
-        if self._process is not None:
-            self._process.wait(_LEAVE_SECONDS)
-            return
+    def close(self) -> str:
+        """Let it kill what is below it and leave; wait until it is gone, and say how it ended."""
+        self._socket.close()
+        self._orders.clear()
+        self.is_lost = True
+        if not self._wait(_LEAVE_SECONDS if self._has_children else _LEAVE_EMPTY_SECONDS):
+            # Not reaped yet, so its number is its own.
+            for kill in (os.kill, os.killpg):
+                try:
+                    kill(self.pid, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    continue
+        return self._reap()
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait for its end, and leave it to be reaped."""
+        pidfd = open_pidfd(self.pid)
+        if pidfd is None:
+            return True  # gone, or there is no way to wait with a limit
         try:
-            os.waitpid(self.pid, 0)
-        except ChildProcessError:
-            return
+            return not still_unreadable([pidfd], seconds)
+        finally:
+            os.close(pidfd)
+
+    def _reap(self) -> str:
+        if self._process is not None:
+            code = self._process.wait()
+        else:
+            try:
+                code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            except ChildProcessError:
+                return "ended unseen"
+        return f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+
+
+def _first_order(settings: PoolSettings) -> bytes:
+    order = {
+        "start_method": settings.start_method,
+        "sys_path": settings.sys_path,
+        "preload": settings.preload,
+    }
+    return json.dumps(order).encode()
 
 
 def _report(message: dict[str, Any], fds: list[int]) -> Report:
     match message.pop("op"):
         case "spawned":
-            pidfd = Descriptor(fds[0]) if fds else None
-            if pidfd is not None:
-                os.set_inheritable(pidfd.fd, False)
-                keep_private(pidfd)
+            pidfd = keep_private(Descriptor(fds[0])) if fds else None
             return Spawned(**message, pidfd=pidfd)
         case "not_spawned":
             return NotSpawned(**message)
@@ -163,24 +218,25 @@ def _report(message: dict[str, Any], fds: list[int]) -> Report:
             return NurseryFailed(**message)
 
 
-def _execute(theirs: socket.socket, settings: PoolSettings) -> "subprocess.Popen[bytes]":
+def _execute(theirs: socket.socket, surroundings: Surroundings) -> "subprocess.Popen[bytes]":
     fd = theirs.fileno()
-    environment = dict(os.environ)
-    if settings.thread_cap:
-        for name in THREAD_VARIABLES:
-            environment.setdefault(name, str(settings.thread_cap))
-    code = f"from knock.pool.nursery import nursery_main; nursery_main({fd})"
     return subprocess.Popen(
-        interpreter_command(code),
+        interpreter_command(_START.format(fd=fd)),
         stdin=subprocess.DEVNULL,
-        env=environment,
+        env=surroundings.environment,
+        cwd=surroundings.directory,
+        umask=surroundings.umask,
         pass_fds=(fd,),
         start_new_session=True,
     )
 
 
-def _fork(theirs: socket.socket) -> int:
+def _fork(theirs: socket.socket, surroundings: Surroundings) -> int:
+    # What waits in a buffer now would be written by each worker at its end, too.
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     pid = os.fork()
     if pid == 0:
-        nursery_main(theirs.detach())
+        nursery_main(theirs.detach(), surroundings.apply)
     return pid

@@ -11,6 +11,7 @@ import struct
 import termios
 from collections.abc import Sequence
 
+from knock.errors import ProtocolError
 from knock.pool.descriptor import Descriptor, keep_private
 
 _TICKET = struct.Struct("<Q")
@@ -20,18 +21,29 @@ _READ_BYTES = 1 << 16
 class PermitPipe:
     """The supervisor's side: the write end, and a read end of its own.
 
-    ``worker_fd`` is the worker's read end, to be closed here once it was handed over.
+    ``worker_end`` is the worker's read end, to be closed here once it was handed over.
     """
 
     def __init__(self) -> None:
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.worker_fd = read_fd
+        self.worker_end = Descriptor(read_fd)
         self._give = keep_private(Descriptor(write_fd))
         self._take = keep_private(Descriptor(_reopen(read_fd)))
 
     def give(self, tickets: Sequence[int]) -> None:
-        """Let the worker start these, in this order."""
-        os.write(self._give.fd, b"".join(map(_TICKET.pack, tickets)))
+        """Let the worker start these, in this order.
+
+        Raises:
+            ProtocolError: The pipe is full, though windows are far smaller than a pipe: the worker
+                has opened the other end and stuffed it.
+        """
+        data = b"".join(map(_TICKET.pack, tickets))
+        try:
+            written = os.write(self._give.fd, data)
+        except BlockingIOError:
+            written = 0
+        if written != len(data):
+            raise ProtocolError("its permit pipe is full of what it was not given")
 
     def take_all(self) -> list[int]:
         """Take every ticket that the worker has not taken; these cannot start any more."""
@@ -52,7 +64,8 @@ class PermitPipe:
         self._give.close()
 
     def close(self) -> None:
-        """Close both ends."""
+        """Close all ends."""
+        self.worker_end.close()
         self._give.close()
         self._take.close()
 

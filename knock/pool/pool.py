@@ -1,49 +1,36 @@
 """The pool: the only place of the supervisor that touches processes and their channels.
 
 It decides nothing about jobs: it obeys the machine's commands and tells its events. Nothing here
-waits, unpickles or believes what a worker says beyond its own jobs.
+waits for a worker, unpickles, or believes what a worker says beyond its own job.
 """
 
 import logging
-import os
 import selectors
-import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from knock.core.events import (
-    AttemptEnded,
-    AttemptsEnded,
-    Dispatch,
     Event,
-    JobsHandedBack,
     KillCause,
     KillDropped,
     LedgersRead,
     PermitsRevoked,
     Reading,
-    WorkerBootFailed,
     WorkerExited,
-    WorkerReady,
 )
+from knock.core.handout import Dispatch
 from knock.core.job import Death
-from knock.errors import ProtocolError, WorkerBootError
+from knock.errors import WorkerBootError
 from knock.pool.clock import Clock
+from knock.pool.death import death_of
+from knock.pool.descriptor import still_unreadable
 from knock.pool.handle import Handle
+from knock.pool.hearing import WorkerMessage, hear, ready
 from knock.pool.nursery_client import Died, NotSpawned, Nursery, NurseryFailed, Report, Spawned
 from knock.pool.settings import PoolSettings
-from knock.protocol.attempt import decode_failure, decode_result
+from knock.pool.surroundings import Surroundings
 from knock.protocol.message import (
     BootSettings,
     Call,
-    Kind,
-    LogLine,
-    Progress,
-    decode_boot_failed,
-    decode_call,
-    decode_handed_back,
-    decode_log,
-    decode_progress,
     encode_answer,
     encode_boot,
     encode_define,
@@ -54,28 +41,23 @@ _logger = logging.getLogger("knock.pool")
 
 # A worker whose channel is closed but that does not end is killed after so long.
 _EOF_GRACE_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerMessage:
-    """Something that a running job says: a line, its progress, or a call that waits for answer."""
-
-    worker: int
-    generation: int
-    message: LogLine | Progress | Call
+# How long the workers of a nursery that died may take to be dead; it is milliseconds.
+_ORPHAN_SECONDS = 1.0
 
 
 class Pool:
     """All workers of one supervisor. Used by one thread.
 
     Registers its descriptors at ``selector`` with ``data`` = a function of the event mask that
-    returns events for the machine. ``on_message`` is called for what running jobs say.
+    returns events for the machine. ``on_message`` is called for what running jobs say. Workers get
+    the environment, the working directory and the umask of the moment when the pool was made.
     """
 
     def __init__(
         self, settings: PoolSettings, clock: Clock, selector: selectors.BaseSelector
     ) -> None:
         self._settings = settings
+        self._surroundings = Surroundings.here(settings.thread_cap)
         self._clock = clock
         self._selector = selector
         self._nursery: Nursery | None = None
@@ -83,7 +65,7 @@ class Pool:
         # The last death of each slot, which the machine may not have heard of yet.
         self._buried: dict[int, WorkerExited] = {}
         self._definitions: list[bytes] = []
-        self._lost_births: list[tuple[int, int, str]] = []
+        self._untold: list[Event] = []
         self.on_message: Callable[[WorkerMessage], None] = lambda _: None
 
     # --- commands ---
@@ -94,25 +76,24 @@ class Pool:
             nursery = self._living_nursery()
             handle = Handle(worker, generation)
         except (WorkerBootError, OSError) as exc:
-            self._lost_births.append((worker, generation, str(exc)))
+            self._untold.append(WorkerExited(worker, generation, Death(cause=str(exc))))
             return
         self._handles[worker] = handle
-        handle.kill_at = self._clock.now() + self._settings.boot_timeout
-        fds = handle.worker_fds()
-        nursery.spawn(worker, generation, fds)
-        handle.handed_over(fds)
+        limit = self._settings.boot_timeout
+        handle.kill_at = self._clock.now() + limit
+        handle.kill_reason = f"it was not ready after {limit:g} s"
+        nursery.spawn(worker, generation, handle.worker_fds(), handle.handed_over)
         boot = BootSettings(
             sys_path=self._settings.sys_path or None, argv=self._settings.argv or None
         )
         handle.channel.send(encode_boot(boot, self._settings.definitions))
         for blob in self._definitions:
             handle.channel.send(encode_define(blob))
-        self._selector.register(handle.channel, self._interest(handle), self._reader(handle))
+        self._selector.register(handle.channel, _interest(handle), self._reader(handle))
 
     def _living_nursery(self) -> Nursery:
-        if self._nursery is None or self._nursery.is_lost:
-            self._close_nursery()
-            self._nursery = Nursery(self._settings)
+        if self._nursery is None:
+            self._nursery = Nursery(self._settings, self._surroundings)
             self._selector.register(
                 self._nursery, selectors.EVENT_READ, lambda _: self._hear_nursery()
             )
@@ -122,7 +103,7 @@ class Pool:
         """Let the process end when it is through."""
         handle = self._handle(worker, generation)
         if handle is not None:
-            handle.permits.end()
+            handle.stop()
 
     def send_jobs(self, worker: int, generation: int, jobs: Sequence[Dispatch]) -> None:
         """Hand jobs over, in this order."""
@@ -138,11 +119,17 @@ class Pool:
 
     def resume_type(self, worker: int, generation: int, job_type: str) -> None:
         """Let the worker run jobs of this type again that are sent from now on."""
-        self._send(worker, generation, [encode_resume_type(job_type)])
+        self._send(worker, generation, encode_resume_type(job_type))
 
     def answer(self, worker: int, generation: int, call: Call, body: bytes) -> None:
         """Answer a call of a running job."""
-        self._send(worker, generation, [encode_answer(call.ticket, call.call_id, body)])
+        self._send(worker, generation, encode_answer(call.ticket, call.call_id, body))
+
+    def _send(self, worker: int, generation: int, frame: bytes) -> None:
+        handle = self._handle(worker, generation)
+        if handle is not None:
+            handle.channel.send([frame])
+            self._watch(handle)
 
     def define(self, blob: bytes) -> None:
         """Make definitions known to all workers, present and future, before any later job."""
@@ -151,26 +138,12 @@ class Pool:
             handle.channel.send(encode_define(blob))
             self._watch(handle)
 
-    def _send(self, worker: int, generation: int, buffers: Sequence[bytes]) -> None:
-        handle = self._handle(worker, generation)
-        if handle is not None:
-            handle.channel.send(buffers)
-            self._watch(handle)
-
     def revoke(self, worker: int, generation: int, tickets: Sequence[int]) -> list[Event]:
         """Take these tickets back if they have not started."""
         handle = self._handle(worker, generation)
         if handle is None:
-            return []
-        wanted = set(tickets)
-        taken = handle.take_all()
-        back = [ticket for ticket in taken if ticket in wanted and ticket in handle.window]
-        rest = [ticket for ticket in taken if ticket not in wanted]
-        if rest:
-            handle.permits.give(rest)
-        for ticket in back:
-            del handle.window[ticket]
-        return [PermitsRevoked(worker, generation, back)]
+            return []  # its death answers
+        return [PermitsRevoked(worker, generation, handle.revoke(frozenset(tickets)))]
 
     def kill(
         self, worker: int, generation: int, ticket: int | None, cause: KillCause
@@ -179,14 +152,12 @@ class Pool:
         handle = self._handle(worker, generation)
         if handle is None:
             return []
-        # Nothing new can start from here on.
-        handle.revoked.extend(handle.take_all())
-        events = self._drain(handle)
+        # First let nothing new start, then look whether the job has ended: the other way round
+        # the kill could hit the next one.
+        handle.withhold()
+        events = self._hear(handle, handle.channel.drain())
         if ticket is not None and ticket not in handle.window:
-            back = [other for other in handle.revoked if other in handle.window]
-            handle.revoked.clear()
-            if back:
-                handle.permits.give(back)
+            handle.restore()
             return [*events, KillDropped(worker, generation, ticket)]
         handle.kill_ordered = cause
         handle.kill()
@@ -199,19 +170,18 @@ class Pool:
             handle = self._handles.get(worker)
             if handle is not None:
                 entry = handle.ledger.read()
-                reading = Reading(
-                    entry.ticket, self._clock.at(entry.started_ns), handle.permits.left()
-                )
+                started_at = self._clock.at(entry.started_ns)
+                reading = Reading(entry.ticket, started_at, handle.unstarted())
                 readings[worker] = (handle.generation, reading)
         return LedgersRead(readings)
 
-    # --- what comes back ---
+    # --- what workers send ---
 
     def read_all(self) -> list[Event]:
         """Read every channel to its present end, without waiting."""
         events: list[Event] = []
         for handle in list(self._handles.values()):
-            events.extend(self._drain(handle))
+            events.extend(self._hear(handle, handle.channel.drain()))
         return events
 
     def _reader(self, handle: Handle) -> Callable[[int], list[Event]]:
@@ -221,89 +191,24 @@ class Pool:
                 self._watch(handle)
             if not mask & selectors.EVENT_READ:
                 return []
-            return self._understand(handle, handle.channel.receive)
+            return self._hear(handle, handle.channel.receive())
 
         return read
 
-    def _drain(self, handle: Handle) -> list[Event]:
-        return self._understand(handle, handle.channel.drain)
-
-    def _understand(
-        self, handle: Handle, receive: Callable[[], list[tuple[int, bytes]]]
-    ) -> list[Event]:
+    def _hear(self, handle: Handle, frames: list[tuple[int, bytes]]) -> list[Event]:
         events: list[Event] = []
-        ended: list[AttemptEnded] = []
-        try:
-            for kind, body in receive():
-                event = self._frame(handle, kind, body)
-                if isinstance(event, AttemptEnded):
-                    if not ended:
-                        events.append(AttemptsEnded(handle.worker, handle.generation, ended))
-                    ended.append(event)
-                elif event is not None:
-                    events.append(event)
-                    ended = []
-        except ProtocolError as exc:
-            self._violated(handle, str(exc))
-        if handle.channel.is_ended:
-            self._closed(handle)
-        return events
-
-    def _frame(self, handle: Handle, kind: int, body: bytes) -> Event | AttemptEnded | None:
-        if kind == Kind.RESULT:
-            ended = decode_result(body, self._clock.at)
-            self._take_out(handle, ended.ticket)
-            return ended
-        if kind == Kind.FAILURE:
-            ended = decode_failure(body, self._clock.at)
-            self._take_out(handle, ended.ticket)
-            return ended
-        return self._other_frame(handle, kind, body)
-
-    def _take_out(self, handle: Handle, ticket: int) -> None:
-        # A worker speaks for the jobs it holds, and for no others.
-        if ticket not in handle.window:
-            raise ProtocolError(f"an answer for ticket {ticket}, which it does not hold")
-        del handle.window[ticket]
-
-    def _other_frame(self, handle: Handle, kind: int, body: bytes) -> Event | None:
-        worker, generation = handle.worker, handle.generation
-        match kind:
-            case Kind.HANDED_BACK:
-                tickets = decode_handed_back(body)
-                for ticket in tickets:
-                    self._take_out(handle, ticket)
-                return JobsHandedBack(worker, generation, tickets)
-            case Kind.READY:
-                handle.kill_at = None
-                handle.is_ready = True
-                return WorkerReady(worker, generation, handle.pid)
-            case Kind.BOOT_FAILED:
-                return WorkerBootFailed(worker, generation, decode_boot_failed(body))
-            case Kind.LOG:
-                self._message(handle, decode_log(body, self._clock.at))
-            case Kind.PROGRESS:
-                self._message(handle, decode_progress(body))
-            case Kind.CALL:
-                self._message(handle, decode_call(body))
-        return None
-
-    def _message(self, handle: Handle, message: LogLine | Progress | Call) -> None:
-        if message.ticket not in handle.window:
-            raise ProtocolError(f"a message for ticket {message.ticket}, which it does not hold")
-        self.on_message(WorkerMessage(handle.worker, handle.generation, message))
-
-    def _violated(self, handle: Handle, violation: str) -> None:
-        if handle.violation is None:
-            handle.violation = violation
-            _logger.error("worker %s broke the protocol and is killed: %s", handle.pid, violation)
-            self._unregister(handle)
-            handle.kill()
-
-    def _closed(self, handle: Handle) -> None:
-        # Its death is told by the nursery; should it live on without a channel, it is killed.
-        if self._unregister(handle):
+        if frames and handle.violation is None:
+            events = hear(handle, frames, self._clock.at, self.on_message)
+        if handle.channel.violation is not None:
+            handle.violate(handle.channel.violation)
+        if handle.violation is not None:
+            if self._unregister(handle):
+                _logger.error("killing worker %s, which lied: %s", handle.pid, handle.violation)
+        elif handle.channel.is_ended and self._unregister(handle):
+            # Its death is told by the nursery; should it live on without a channel, it is killed.
             handle.kill_at = self._clock.now() + _EOF_GRACE_SECONDS
+            handle.kill_reason = "it had closed its channel"
+        return events
 
     # --- the nursery ---
 
@@ -314,58 +219,67 @@ class Pool:
         events: list[Event] = []
         for report in nursery.reports():
             events.extend(self._reported(report))
-        if nursery.is_lost:
+        if nursery.is_lost and nursery is self._nursery:
             events.extend(self._nursery_lost())
         return events
 
     def _reported(self, report: Report) -> list[Event]:
         if isinstance(report, NurseryFailed):
-            return self._bury_all(Death(cause="a preloaded module failed", stderr=report.detail))
+            self._close_nursery()
+            return self._bury_all(Death(cause="a module failed to load", stderr=report.detail))
         handle = self._handle(report.worker, report.generation)
+        if handle is None:
+            return []
         match report:
             case Spawned():
-                if handle is None:
-                    return []
                 handle.born(report)
-            case NotSpawned() if handle is not None:
-                return self._bury(handle, Death(cause=f"cannot fork: {report.detail}"))
-            case Died() if handle is not None:
-                return self._bury(handle, _death(report, handle))
-        return []
+                return [ready(handle)] if handle.is_ready else []
+            case NotSpawned():
+                return self._bury(handle, lambda: Death(cause=f"cannot fork: {report.detail}"))
+            case Died():
+                return self._bury(handle, lambda: death_of(report, handle))
 
     def _nursery_lost(self) -> list[Event]:
-        self._close_nursery()
         for handle in self._handles.values():
-            handle.kill()
+            handle.kill_orphans()
+        how = self._close_nursery()
+        # A worker that still ran could do its job beside the next attempt at it.
+        self._see_them_dead()
         return self._bury_all(
-            Death(cause="the process that forked it died", is_infrastructure=True)
+            Death(cause=f"the process that forked it {how}", is_infrastructure=True)
         )
+
+    def _see_them_dead(self) -> None:
+        pidfds = [handle.pidfd for handle in self._handles.values() if handle.pidfd >= 0]
+        if still_unreadable(pidfds, _ORPHAN_SECONDS):
+            _logger.error("workers outlive SIGKILL (in uninterruptible sleep?)")
 
     def _bury_all(self, death: Death) -> list[Event]:
         events: list[Event] = []
         for handle in list(self._handles.values()):
-            events.extend(self._bury(handle, death))
+            events.extend(self._bury(handle, lambda: death))
         return events
 
-    def _bury(self, handle: Handle, death: Death) -> list[Event]:
+    def _bury(self, handle: Handle, death: Callable[[], Death]) -> list[Event]:
         """Read the channel to its end, then tell the death, then forget the process."""
-        events = self._drain(handle)
-        unstarted = [*handle.revoked, *handle.take_all()]
+        events = self._hear(handle, handle.channel.drain())
+        handle.withhold()
         entry = handle.ledger.read()
         started_at = self._clock.at(entry.started_ns) if entry.ticket in handle.window else None
-        buried = WorkerExited(handle.worker, handle.generation, death, unstarted, started_at)
+        buried = WorkerExited(
+            handle.worker, handle.generation, death(), list(handle.withheld), started_at
+        )
         self._buried[handle.worker] = buried
-        events.append(buried)
         self._unregister(handle)
         del self._handles[handle.worker]
         handle.close()
-        return events
+        return [*events, buried]
 
     # --- timers ---
 
     def next_deadline(self) -> float | None:
         """When ``tick`` has something to do (UTC seconds)."""
-        if self._lost_births:
+        if self._untold:
             return self._clock.now()
         return min(
             (h.kill_at for h in self._handles.values() if h.kill_at is not None), default=None
@@ -377,12 +291,10 @@ class Pool:
         for handle in self._handles.values():
             if handle.kill_at is not None and handle.kill_at <= now:
                 handle.kill_at = None
+                handle.is_overdue = True
                 handle.kill()
-        births, self._lost_births = self._lost_births, []
-        return [
-            WorkerExited(worker, generation, Death(cause=detail))
-            for worker, generation, detail in births
-        ]
+        events, self._untold = self._untold, []
+        return events
 
     # --- the rest ---
 
@@ -395,31 +307,27 @@ class Pool:
         for handle in self._handles.values():
             handle.kill()
         self._close_nursery()
+        self._see_them_dead()
         for handle in self._handles.values():
             self._unregister(handle)
             handle.close()
         self._handles.clear()
 
-    def _close_nursery(self) -> None:
-        if self._nursery is not None:
-            nursery, self._nursery = self._nursery, None
-            if nursery.fileno() >= 0:
-                self._selector.unregister(nursery)
-            nursery.close()
+    def _close_nursery(self) -> str:
+        nursery, self._nursery = self._nursery, None
+        if nursery is None:
+            return ""
+        self._selector.unregister(nursery)
+        return nursery.close()
 
     def _handle(self, worker: int, generation: int) -> Handle | None:
         handle = self._handles.get(worker)
         return handle if handle is not None and handle.generation == generation else None
 
-    def _interest(self, handle: Handle) -> int:
-        if handle.channel.wants_write:
-            return selectors.EVENT_READ | selectors.EVENT_WRITE
-        return selectors.EVENT_READ
-
     def _watch(self, handle: Handle) -> None:
         key = self._selector.get_map().get(handle.channel)
-        if key is not None and key.events != self._interest(handle):
-            self._selector.modify(handle.channel, self._interest(handle), key.data)
+        if key is not None and key.events != _interest(handle):
+            self._selector.modify(handle.channel, _interest(handle), key.data)
 
     def _unregister(self, handle: Handle) -> bool:
         if handle.channel.fileno() < 0 or self._selector.get_map().get(handle.channel) is None:
@@ -428,32 +336,7 @@ class Pool:
         return True
 
 
-def _death(report: Died, handle: Handle) -> Death:
-    """Say how a process ended."""
-    exit_code = os.waitstatus_to_exitcode(report.status)
-    number = -exit_code if exit_code < 0 else None
-    return Death(
-        exit_code=None if number is not None else exit_code,
-        signal=number,
-        cause=_cause(exit_code, handle),
-        stderr=handle.last_words(),
-        pid=report.pid,
-        peak_rss_bytes=report.peak_rss_bytes,
-        cpu_seconds=report.cpu_seconds,
-    )
-
-
-def _cause(exit_code: int, handle: Handle) -> str:
-    if handle.violation is not None:
-        return f"protocol violation: {handle.violation}"
-    if exit_code >= 0:
-        return f"exited with code {exit_code} without a result"
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:
-        name = f"signal {-exit_code}"
-    if handle.kill_ordered is not None:
-        return f"killed by {name} (ordered: {handle.kill_ordered})"
-    if -exit_code == signal.SIGKILL:
-        return "killed by SIGKILL, not by knock; possibly out of memory"
-    return f"killed by {name}"
+def _interest(handle: Handle) -> int:
+    if handle.channel.wants_write:
+        return selectors.EVENT_READ | selectors.EVENT_WRITE
+    return selectors.EVENT_READ

@@ -5,14 +5,13 @@ import pickle
 from types import CoroutineType
 from typing import Any
 
-from knock.pool.ledger import LedgerWriter, Phase
-
 from knock.errors import ProcessorNotFoundError, SerializationError
 from knock.pool.control import Discard, RetryLater
 from knock.pool.culprit import type_name
 from knock.pool.definition import Processor, Style, dump_result, load_definitions
 from knock.pool.failure import describe_exception, format_exception
 from knock.pool.job import DESK
+from knock.pool.ledger import LedgerWriter, Phase
 from knock.pool.link import WorkerLink
 from knock.pool.usage import UsageMeter
 from knock.protocol.attempt import Measured, encode_failure, encode_result

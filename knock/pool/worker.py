@@ -10,10 +10,9 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
-from knock.pool.ledger import LedgerWriter
-
 from knock.pool.failure import format_exception
 from knock.pool.job import DESK
+from knock.pool.ledger import LedgerWriter
 from knock.pool.link import WorkerLink, leave
 from knock.pool.process import ScribbledStderr, detach, die_with, make_main, reseed
 from knock.pool.runner import Runner

@@ -39,7 +39,7 @@ def encode_additions(jobs: Sequence[JobSpec]) -> bytes:
     return b"".join([_LENGTH.pack(len(text)), text, *[job.payload for job in jobs]])
 
 
-def _told(value: float | None | Unset) -> Any:
+def _told(value: float | Unset | None) -> Any:
     return "unset" if isinstance(value, Unset) else value
 
 
@@ -54,10 +54,10 @@ def decode_additions(body: bytes, first_id: int) -> list[JobSpec]:
         start = _LENGTH.size + length
         jobs: list[JobSpec] = []
         for number, facts in enumerate(json.loads(body[_LENGTH.size : start])):
-            *facts, size = facts
+            *told, size = facts
             if not isinstance(size, int) or not 0 <= size <= len(body) - start:
                 raise ProtocolError(f"malformed addition: a payload of {size} bytes")
-            jobs.append(_job(first_id + number, facts, body[start : start + size]))
+            jobs.append(_job(first_id + number, told, body[start : start + size]))
             start += size
     except (struct.error, ValueError, TypeError, RecursionError) as exc:
         raise ProtocolError(f"malformed addition: {exc}") from exc

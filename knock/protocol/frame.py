@@ -34,7 +34,8 @@ def encode_frame(kind: int, body: bytes = b"") -> bytes:
 class FrameDecoder:
     """Cuts a stream of bytes into frames of the given kinds.
 
-    After a ``ProtocolError`` the stream is lost for good, and every later ``feed`` raises again.
+    What came whole before the first bad byte still counts: it is returned first. From then on the
+    stream is lost for good: ``failure`` says why, and every later ``feed`` raises it.
     """
 
     def __init__(self, kinds: Iterable[int], max_length: int = MAX_BODY_BYTES) -> None:
@@ -44,7 +45,7 @@ class FrameDecoder:
         self._kind: int | None = None  # of the frame whose body is being collected
         self._parts: list[bytes] = []
         self._missing = 0
-        self._failure: str | None = None
+        self.failure: str | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -59,8 +60,8 @@ class FrameDecoder:
         Raises:
             ProtocolError: The bytes are not frames of this protocol, or a frame is too long.
         """
-        if self._failure is not None:
-            raise ProtocolError(self._failure)
+        if self.failure is not None:
+            raise ProtocolError(self.failure)
         if self._kind is not None:
             return self._collect(self._kind, data)
         if self._head:
@@ -86,7 +87,10 @@ class FrameDecoder:
             word, length = unpack(data, start)
             kind = kinds.get(word)
             if kind is None or length > limit:
-                raise self._fail(word, length)
+                error = self._fail(word, length)
+                if frames:
+                    return frames
+                raise error
             start += HEADER_BYTES
             if end - start < length:
                 self._kind, self._parts = kind, [data[start:]]
@@ -99,12 +103,12 @@ class FrameDecoder:
 
     def _fail(self, word: int, length: int) -> ProtocolError:
         if word >> 24 != _MAGIC:
-            self._failure = f"not a frame: it starts with {word.to_bytes(8, 'little')!r}"
+            self.failure = f"not a frame: it starts with {word.to_bytes(8, 'little')!r}"
         elif word >> 16 & 0xFF != VERSION:
-            self._failure = f"a frame of protocol version {word >> 16 & 0xFF}, not {VERSION}"
+            self.failure = f"a frame of protocol version {word >> 16 & 0xFF}, not {VERSION}"
         elif word not in self._kinds:
-            self._failure = f"a frame of unknown kind {word & 0xFFFF}"
+            self.failure = f"a frame of unknown kind {word & 0xFFFF}"
         else:
-            self._failure = f"a frame of {length} bytes, more than {self._max_length}"
+            self.failure = f"a frame of {length} bytes, more than {self._max_length}"
         self._head, self._parts = b"", []
-        return ProtocolError(self._failure)
+        return ProtocolError(self.failure)

@@ -2,23 +2,29 @@
 
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 from knock.core.job import JobState
 from knock.errors import PoolInterrupted
 from knock.outcome import Outcome
 from knock.report import PoolReport
-from knock.run.batch import FIRST_ID, INTERRUPT_GRACE_SECONDS, Batch, add_note
+from knock.run.batch import INTERRUPT_GRACE_SECONDS, Batch, Ending, add_note
 from knock.run.interrupt import Shield
 from knock.run.options import BatchOptions, check_options
 from knock.run.progress import choose_display
+from knock.storage.base import Storage
 
 __all__ = ["BatchSettings", "iter_pool", "run_pool"]
 
 R = TypeVar("R")
 
 logger = logging.getLogger("knock.run")
+
+# A signal that comes between Python's last look for one and the wait itself is seen after the wait.
+_LOOK_SECONDS = 0.1
 
 
 class BatchSettings(TypedDict, total=False):
@@ -34,6 +40,10 @@ class BatchSettings(TypedDict, total=False):
     ``on_error``: ``"stop"`` gives up at the first dead job. ``stop_after``: gives up after so many
     dead jobs, or a share such as ``"5%"`` of the input (of what has finished, once 20 have, where
     the input's length is unknown).
+    ``storage``: where the jobs are kept, for longer than the batch: a storage or the URL of one; no
+    other jobs may wait in it. ``key``: a function of the item (with several iterables, of the tuple
+    of them) that names its job there, for this function: what has completed under that name is not
+    run again, its stored outcome is used; items with one key are one job.
     ``seed``: seeds ``random`` and ``numpy.random`` for each item from the seed and its index.
     ``initializer(*initargs)`` is called in each worker before its first job; ``preload``: modules
     imported once for all workers. ``start_method``: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
@@ -57,6 +67,8 @@ class BatchSettings(TypedDict, total=False):
     retry_lost: int
     on_error: Literal["continue", "stop"]
     stop_after: int | str | None
+    storage: Storage | str | None
+    key: Callable[[Any], str] | None
     seed: int | None
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
@@ -78,6 +90,8 @@ _DEFAULTS: dict[str, Any] = {
     "retry_lost": 2,
     "on_error": "continue",
     "stop_after": None,
+    "storage": None,
+    "key": None,
     "seed": None,
     "initializer": None,
     "initargs": (),
@@ -131,8 +145,7 @@ class _Run:
     def __init__(self, batch: Batch, options: BatchOptions) -> None:
         self._batch = batch
         self._options = options
-        self._items: list[Any] = []
-        self._outcomes: list[Outcome[Any] | None] = []
+        self._outcomes: dict[int, Outcome[Any]] = {}
 
     def report(self) -> PoolReport[Any]:
         batch = self._batch
@@ -149,70 +162,66 @@ class _Run:
 
     def _work(self) -> None:
         batch = self._batch
-        while batch.wants_items or batch.pending:
-            if batch.wants_items:
-                self._pull()
-            self._keep(wait=not batch.wants_items)
+        while not batch.feed.is_over or batch.is_pending:
+            if room := batch.room():
+                self._pull(room)
+            # With nothing pending, as after an empty input, nothing would ever come.
+            self._keep(batch.take(wait=not batch.room() and batch.is_pending))
             if batch.stop_reason is not None:
                 break
-            if batch.is_starved:
-                batch.grow()
         batch.stop(None)
         while batch.facts is None:
-            self._keep(wait=True)
+            self._keep(batch.take(wait=True))
 
-    def _pull(self) -> None:
+    def _pull(self, limit: int) -> None:
         try:
-            items = self._batch.pull()
+            self._batch.pull(limit)
         except Exception as exc:
-            add_note(exc, sum(outcome is not None for outcome in self._outcomes))
+            add_note(exc, len(self._outcomes))
             raise
-        self._items += items
-        self._outcomes += [None] * len(items)
 
-    def _keep(self, *, wait: bool) -> None:
-        items, outcomes = self._items, self._outcomes
-        for record in self._batch.take(wait=wait):
-            index = record.spec.id - FIRST_ID
+    def _keep(self, endings: Iterable[Ending]) -> None:
+        items, outcomes = self._batch.feed.items, self._outcomes
+        for index, record in endings:
             outcomes[index] = Outcome(index, items[index], record)
 
     def _interrupted(self) -> None:
-        """End early: the first Ctrl-C was pressed, and more may be."""
+        """End early: Ctrl-C was pressed; each further one kills what still runs."""
         batch = self._batch
         batch.stop_reason = "interrupted"
-        for grace in (INTERRUPT_GRACE_SECONDS, 0.0):
+        grace = INTERRUPT_GRACE_SECONDS
+        while batch.facts is None:
             try:
                 batch.stop(grace)
                 self._say_what_happens(grace)
                 while batch.facts is None:
-                    self._keep(wait=True)
+                    self._keep(batch.take(wait=True, longest=_LOOK_SECONDS))
             except KeyboardInterrupt:
-                continue
-            return
+                grace = 0.0
 
     def _say_what_happens(self, grace: float) -> None:
-        if sys.stderr is not None and grace and self._batch.pending:
+        if sys.stderr is not None and grace and self._batch.is_pending:
             sys.stderr.write(
                 f"knock: interrupted; running jobs may finish for {grace:g} s, "
                 "Ctrl-C again kills them\n"
             )
 
     def _finish(self) -> PoolReport[Any]:
-        batch = self._batch
-        if not batch.feed.is_over and batch.total is not None:
-            rest = batch.feed.rest()
-            self._items += rest
-            self._outcomes += [None] * len(rest)
-        outcomes = [
-            batch.unfinished(index, self._items[index]) if outcome is None else outcome
-            for index, outcome in enumerate(self._outcomes)
-        ]
+        batch, outcomes = self._batch, self._outcomes
         facts = batch.facts
         if facts is None:
             raise RuntimeError("the supervisor ended without its facts: a bug in knock")
-        report: PoolReport[Any] = PoolReport(outcomes, facts)
-        dead = sum(outcome.state is JobState.DEAD for outcome in outcomes)
-        if dead:
+        if not batch.feed.is_over and batch.total is not None:
+            batch.feed.pull_rest()
+        items = batch.feed.items
+        for index in range(len(items)):
+            if index not in outcomes:
+                outcomes[index] = batch.unfinished(index, items[index])
+        if facts.stopped_by is None and batch.stop_reason is not None:
+            facts = replace(facts, stopped_by=batch.stop_reason)
+        listed = [outcomes[index] for index in range(len(items))]
+        report: PoolReport[Any] = PoolReport(listed, facts)
+        if any(outcome.state is JobState.DEAD for outcome in listed):
             logger.warning("%s", report.summary())
         return report
 
@@ -235,31 +244,13 @@ def _iterate(
     fn: Callable[..., R], iterables: tuple[Iterable[Any], ...], options: BatchOptions
 ) -> Iterator[Outcome[R]]:
     # Ctrl-C must reach the consumer's code between two outcomes: no handler is put in its way.
-    shield = Shield()
-    batch = Batch(fn, iterables, options, shield)
-    items: dict[int, Any] = {}
-    dead = done = 0
+    batch = Batch(fn, iterables, options, Shield())
+    items = batch.feed.items
+    done = dead = 0
     try:
         batch.display = choose_display(options.progress)
-        while batch.wants_items or batch.pending:
-            for record in batch.take(wait=not batch.wants_items):
-                index = record.spec.id - FIRST_ID
-                done += 1
-                dead += record.state is JobState.DEAD
-                yield Outcome(index, items.pop(index), record)
-            if batch.stop_reason is not None:
-                break
-            if batch.wants_items:
-                first = batch.feed.pulled
-                try:
-                    pulled = batch.pull()
-                except Exception as exc:
-                    add_note(exc, done)
-                    raise
-                items.update(enumerate(pulled, first))
-        batch.stop(None)
-        for record in batch.drain():
-            index = record.spec.id - FIRST_ID
+        for index, record in _endings(batch):
+            done += 1
             dead += record.state is JobState.DEAD
             yield Outcome(index, items.pop(index), record)
         for index, item in items.items():
@@ -268,3 +259,25 @@ def _iterate(
         batch.close()
         if dead:
             logger.warning("%d of %d jobs died", dead, done)
+
+
+def _endings(batch: Batch) -> Iterator[Ending]:
+    """Feed the batch and yield what ends, one at a time, until it is over."""
+    taken: deque[Ending] = deque()
+    count = 0
+    while taken or not batch.feed.is_over or batch.is_pending:
+        if room := batch.room(len(taken)):
+            try:
+                batch.pull(room)
+            except Exception as exc:
+                add_note(exc, count)
+                raise
+        if not taken:
+            if batch.stop_reason is not None:
+                break
+            taken.extend(batch.take(wait=not batch.room() and batch.is_pending))
+        if taken:
+            count += 1
+            yield taken.popleft()
+    batch.stop(None)
+    yield from batch.drain()

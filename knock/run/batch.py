@@ -6,23 +6,26 @@ supervisor, elsewhere, dispatches and enforces limits whatever this thread does.
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 from knock import config
-from knock.core.job import JobRecord, JobSpec, JobState, Priority
+from knock.core.job import JobRecord, JobState
 from knock.core.policy import StopRule
-from knock.errors import KnockError, SerializationError
+from knock.errors import KnockError, QueueClosedError, SerializationError
 from knock.outcome import Outcome
 from knock.pool.clock import Clock
-from knock.pool.definition import ItemPickler, Processor, Style, dump_definitions
+from knock.pool.definition import Processor, dump_definitions
 from knock.pool.settings import PoolSettings
+from knock.run.archive import Archive, Keys
+from knock.run.feed import CHUNK_ITEMS, Bit, Feed, length_of
 from knock.run.interrupt import Shield
 from knock.run.options import BatchOptions
 from knock.run.progress import Display, Silence
 from knock.run.seed import Seeded
-from knock.storage.memory import InMemoryStorage
+from knock.run.window import Window
 from knock.supervisor.client import SupervisorClient
 from knock.supervisor.facts import RunFacts
 from knock.supervisor.messages import (
@@ -42,15 +45,12 @@ from knock.supervisor.start import start_supervisor
 
 _job_logger = logging.getLogger("knock.job")
 
-FIRST_ID = 1
 # Seconds that running jobs get to finish after the first Ctrl-C.
 INTERRUPT_GRACE_SECONDS = 5.0
-# Pulled and not yet finished, at most.
-MAX_PENDING = 4096
-_MIN_PENDING_PER_WORKER = 4
-# A batch of items is sent when so many were pulled or so long was pulled.
-_CHUNK_ITEMS = 256
-_CHUNK_SECONDS = 0.002
+# A payload longer than this is dropped when its job has finished: the item itself is at hand.
+_KEPT_PAYLOAD_BYTES = 256
+
+Ending = tuple[int, JobRecord]
 
 
 def job_type_of(fn: Callable[..., Any]) -> str:
@@ -60,67 +60,6 @@ def job_type_of(fn: Callable[..., Any]) -> str:
         inner = inner.func  # functools.partial
     name = getattr(inner, "__qualname__", None) or type(fn).__qualname__
     return str(name).rpartition("<locals>.")[2][: config.MAX_TYPE_CHARS]
-
-
-def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:
-    """Return how many items there are, if it can be known without pulling them."""
-    for iterable in iterables:
-        if isinstance(iterable, Sized):
-            return len(iterable)
-    return None
-
-
-class Feed:
-    """The input, pulled bit by bit and made into jobs. ``pulled`` counts the items so far."""
-
-    def __init__(self, job_type: str, iterables: tuple[Iterable[Any], ...], clock: Clock) -> None:
-        self._job_type = job_type
-        self._clock = clock
-        self._pickler = ItemPickler()
-        is_single = len(iterables) == 1
-        self.style = Style.ITEM if is_single else Style.CALL
-        self._items: Iterator[Any] = (
-            iter(iterables[0]) if is_single else zip(*iterables, strict=True)
-        )
-        self.pulled = 0
-        self.is_over = False
-
-    def pull(self, limit: int) -> tuple[list[Any], Enqueue | None]:
-        """Pull up to ``limit`` items; return them and the message that adds their jobs.
-
-        Raises whatever the input raises, and ``SerializationError`` for an item that cannot be
-        pickled.
-        """
-        items: list[Any] = []
-        jobs: list[JobSpec] = []
-        now = self._clock.now()
-        until = monotonic() + _CHUNK_SECONDS
-        normal = int(Priority.NORMAL)
-        dumps = self._pickler.dumps
-        for item in self._items:
-            index = self.pulled
-            payload = dumps(item, f"item {index}")
-            self.pulled = index + 1
-            items.append(item)
-            jobs.append(JobSpec(FIRST_ID + index, self._job_type, payload, normal, now, now))
-            if len(jobs) >= limit or monotonic() >= until:
-                break
-        else:
-            self.is_over = True
-        if not jobs:
-            return items, None
-        return items, Enqueue(None, jobs, tuple(self._pickler.take_definitions()))
-
-    def rest(self) -> list[Any]:
-        """Pull everything that is left, to name it."""
-        items = list(self._items)
-        self.is_over = True
-        return items
-
-    def spec(self, index: int) -> JobSpec:
-        """Return the job of an item that never ran, without its payload."""
-        now = self._clock.now()
-        return JobSpec(FIRST_ID + index, self._job_type, b"", int(Priority.NORMAL), now, now)
 
 
 class Batch:
@@ -135,7 +74,9 @@ class Batch:
     ) -> None:
         clock = Clock.start()
         job_type = config.job_type(job_type_of(fn))
-        self.feed = Feed(job_type, iterables, clock)
+        self._archive = archive = Archive(options.storage, clock)
+        keys = Keys(archive.storage, job_type, options.key) if options.key else None
+        self.feed = Feed(iterables, job_type, clock, archive.first_id, keys)
         self.total = length_of(iterables)
         self.shield = shield
         self.display: Display = Silence()
@@ -143,16 +84,21 @@ class Batch:
         self.stop_reason: str | None = None
         self._clock = clock
         self._options = options
+        self._first_id = archive.first_id
+        self._window = Window(options.workers, monotonic())
         self._pending = 0
-        self._limit = max(16, _MIN_PENDING_PER_WORKER * options.workers)
         self._done = self._failed = self._retried = 0
+        # Endings that no message will bring, and who else waits for a job's.
+        self._known: list[Ending] = []
+        self._twins: dict[int, list[int]] = {}
+        self._returned: bytes | None = None
         self._failure: Exception | None = None
         self._client = self._start(fn, job_type)
 
     def _start(self, fn: Callable[..., Any], job_type: str) -> SupervisorClient:
         options = self._options
         if options.seed is not None:
-            fn = Seeded(fn, options.seed, FIRST_ID)
+            fn = Seeded(fn, options.seed, self._first_id)
         processor = Processor(fn, self.feed.style, options.retry_on)
         definitions = dump_definitions(options.initializer, options.initargs, {job_type: processor})
         pool = PoolSettings(
@@ -169,79 +115,77 @@ class Batch:
             clock=self._clock,
             policies={job_type: options.policy},
             stop_rule=options.stop_rule(self.total),
-            retention=0,
+            retention=self._archive.retention,
         )
-        client = start_supervisor(settings, InMemoryStorage(), options.place)
+        client = start_supervisor(settings, self._archive.storage, options.place)
         client.post(Subscribe(finished=True, events=frozenset({"retrying", "stop_rule_reached"})))
         return client
 
-    # --- feeding and taking ---
+    # --- feeding ---
 
     @property
-    def pending(self) -> int:
-        """Jobs that were added and have not finished."""
-        return self._pending
+    def is_pending(self) -> bool:
+        """Whether endings are to come, or are here and were not taken."""
+        return bool(self._pending or self._known)
 
-    @property
-    def wants_items(self) -> bool:
-        """Whether more of the input should be pulled."""
-        return (
-            self._pending < self._limit
-            and not self.feed.is_over
-            and self.stop_reason is None
-            and self.facts is None
-        )
+    def room(self, held: int = 0) -> int:
+        """Return how much of the input should be pulled now.
 
-    def pull(self, held: int = 0) -> list[Any]:
-        """Pull some items and add their jobs; ``held`` finished ones wait for the consumer."""
-        if not held and not self._pending and self.feed.pulled:
-            # Everything was done before more was pulled: pull more at once from now on.
-            self._limit = min(MAX_PENDING, self._limit * 2)
-        room = self._limit - self._pending - held
-        if room <= 0:
-            return []
-        items, message = self.feed.pull(min(room, _CHUNK_ITEMS))
-        if message is not None:
-            with self.shield.closed():
-                self._pending += len(message.jobs)
-                self._client.post(message)
+        ``held`` is how many endings were taken and wait for the consumer.
+        """
+        if self.feed.is_over or self.stop_reason is not None or self.facts is not None:
+            return 0
+        return self._window.room(self._pending + held)
+
+    def pull(self, limit: int) -> None:
+        """Pull up to ``limit`` items and add their jobs."""
+        bit = self.feed.pull(min(limit, CHUNK_ITEMS))
+        with self.shield.closed():
+            self._add(bit)
         if self.feed.is_over and self._options.stop_rate is not None and self.total is None:
             rule = StopRule(rate=self._options.stop_rate, total=self.feed.pulled)
             self._client.post(SetStopRule(rule))
-        return items
 
-    def grow(self) -> None:
-        """Pull further ahead: the workers had done half of it before more came."""
-        self._limit = min(MAX_PENDING, self._limit * 2)
+    def _add(self, bit: Bit) -> None:
+        if bit.stale:
+            self._client.call("purge", bit.stale)
+        if bit.jobs:
+            self._pending += len(bit.jobs)
+            self._client.post(Enqueue(None, bit.jobs, bit.definitions))
+        for index, record in bit.stored:
+            self._ended(index, record, self._known)
+        for index, first in bit.twins:
+            self._follow(index, first)
 
-    @property
-    def is_starved(self) -> bool:
-        """Whether the workers are through with most of what was pulled."""
-        return self._pending < self._limit // 2 and self._limit < MAX_PENDING
+    def _follow(self, index: int, first: int) -> None:
+        [record] = self._client.call("get", [self._first_id + first])
+        if record is not None and record.state.is_final:
+            self._ended(index, record, self._known)
+        else:
+            self._twins.setdefault(first, []).append(index)
 
-    def take(self, *, wait: bool) -> list[JobRecord]:
-        """Return what has finished; wait for something if ``wait``.
+    # --- taking ---
+
+    def take(self, *, wait: bool, longest: float | None = None) -> list[Ending]:
+        """Return which items have come to an end; wait for something if ``wait``.
 
         Raises whatever the supervisor failed with.
         """
-        if wait:
-            self._client.wait(self.display.next_update())
+        endings, self._known = self._known, []
+        if wait and not endings and self._failure is None:
+            self._client.wait(_sooner(self.display.next_update(), longest))
         with self.shield.closed():
-            records: list[JobRecord] = []
             for message in self._client.receive(0):
-                self._hear(message, records)
+                self._hear(message, endings)
         self.display.update(self._done, self._failed, self._retried, self.total)
-        if self._failure is not None and not records:
+        if self._failure is not None and not endings:
             raise self._failure
-        return records
+        return endings
 
-    def _hear(self, message: Outbound, records: list[JobRecord]) -> None:
+    def _hear(self, message: Outbound, endings: list[Ending]) -> None:
         match message:
             case Finished():
-                records.extend(message.records)
-                self._pending -= len(message.records)
-                self._done += len(message.records)
-                self._failed += sum(r.state is JobState.DEAD for r in message.records)
+                self._finished(message.records, endings)
             case Events():
                 for event in message.events:
                     if event.name == "retrying":
@@ -252,8 +196,28 @@ class Batch:
                 log_lines(message)
             case Ended():
                 self.facts = message.facts
+                self._returned = message.storage
             case Failed():
                 self._failure = message.error
+
+    def _finished(self, records: list[JobRecord], endings: list[Ending]) -> None:
+        self._pending -= len(records)
+        self._window.took(records, monotonic())
+        for record in records:
+            index = record.spec.id - self._first_id
+            self._ended(index, record, endings)
+            if self._twins:
+                for twin in self._twins.pop(index, ()):
+                    self._ended(twin, record, endings)
+
+    def _ended(self, index: int, record: JobRecord, endings: list[Ending]) -> None:
+        self._done += 1
+        if record.state is JobState.DEAD:
+            self._failed += 1
+        spec = record.spec
+        if len(spec.payload) > _KEPT_PAYLOAD_BYTES:
+            record = replace(record, spec=replace(spec, payload=b""))
+        endings.append((index, record))
 
     # --- ending ---
 
@@ -261,24 +225,46 @@ class Batch:
         """Start nothing more; what runs may finish within the grace (None: as long as it takes)."""
         deadline = None if grace_seconds is None else self._clock.now() + grace_seconds
         with self.shield.closed():
-            self._client.post(Stop(deadline))
+            try:
+                self._client.post(Stop(deadline))
+            except QueueClosedError:
+                pass  # it has stopped already, which is still to be taken
 
-    def drain(self) -> Iterator[JobRecord]:
-        """Yield what still finishes until the supervisor has ended."""
+    def drain(self) -> Iterator[Ending]:
+        """Yield what still ends until the supervisor has ended."""
         while self.facts is None:
             yield from self.take(wait=True)
 
     def close(self) -> None:
-        """End the supervisor now, if it has not ended, and leave the terminal as it was."""
+        """End the supervisor now, if it has not ended, and leave terminal and storage in order."""
         with self.shield.closed():
             self.display.close()
+            if not self._archive.is_private:
+                self._end_in_order()
             self._client.close()
+            self._archive.settle_up(self._returned)
+
+    def _end_in_order(self) -> None:
+        # What has finished is to be found in the storage, wherever the supervisor is.
+        self.display = Silence()
+        try:
+            self.stop(0.0)
+            for _ in self.drain():
+                pass
+        except KnockError:
+            pass  # it failed before, and that was raised
 
     def unfinished(self, index: int, item: Any) -> Outcome[Any]:
         """Return the outcome of an item whose job did not finish."""
         reason = self.stop_reason or "the batch was stopped"
-        record = JobRecord(spec=self.feed.spec(index), state=JobState.CANCELLED, reason=reason)
+        record = JobRecord(spec=self.feed.unrun(index), state=JobState.CANCELLED, reason=reason)
         return Outcome(index, item, record)
+
+
+def _sooner(first: float | None, second: float | None) -> float | None:
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)
 
 
 def log_lines(message: Logged) -> None:

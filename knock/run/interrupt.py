@@ -36,7 +36,7 @@ class Shield:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self._is_installed = False
 
-    def _interrupted(self, number: int, frame: FrameType | None) -> None:
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
         if self._depth:
             self._is_pending = True
         else:

@@ -9,6 +9,8 @@ from knock.config import StartMethod
 from knock.core.policy import JobPolicy, RetryPolicy, StopRule
 from knock.errors import ConfigError
 from knock.pool.definition import RetryOn
+from knock.run.archive import KeyFunction, choose_storage
+from knock.storage.base import Storage
 from knock.supervisor.client import Place, check_place
 
 
@@ -21,6 +23,8 @@ class BatchOptions:
     retry_on: RetryOn
     stop_failures: int | None
     stop_rate: float | None
+    storage: Storage | None
+    key: KeyFunction | None
     seed: int | None
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
@@ -49,6 +53,8 @@ def check_options(
     retry_lost: int,
     on_error: str,
     stop_after: int | str | None,
+    storage: object,
+    key: object,
     seed: int | None,
     initializer: object,
     initargs: Iterable[Any],
@@ -72,6 +78,7 @@ def check_options(
     )
     config.check_retry_delays(retry.retry_delay, retry.retry_delay_max)
     failures, rate = _check_stop(on_error, stop_after)
+    chosen = choose_storage(storage)
     if initializer is not None and not callable(initializer):
         raise ConfigError(f"initializer must be a function or None, not {initializer!r}")
     if isinstance(preload, str):
@@ -84,6 +91,8 @@ def check_options(
         retry_on=_check_retry_on(retry_on),
         stop_failures=failures,
         stop_rate=rate,
+        storage=chosen,
+        key=_check_key(key, chosen),
         seed=None if seed is None else config.count("seed", seed, maximum=(1 << 63) - 1),
         initializer=initializer,
         initargs=tuple(initargs),
@@ -109,6 +118,16 @@ def _check_timeout(timeout: float | None) -> float | None:
 
 def _count_or_none(name: str, value: int | None) -> int | None:
     return None if value is None else config.count(name, value)
+
+
+def _check_key(key: object, storage: Storage | None) -> KeyFunction | None:
+    if key is None:
+        return None
+    if not callable(key):
+        raise ConfigError(f"key must be a function of the item or None, not {key!r}")
+    if storage is None:
+        raise ConfigError("key names jobs in a storage that outlives the batch: give storage too")
+    return key
 
 
 def _check_retry_on(retry_on: object) -> RetryOn:

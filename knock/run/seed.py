@@ -1,6 +1,7 @@
 """The same random numbers for the same item, whatever worker runs it."""
 
 import hashlib
+import importlib
 import random
 import sys
 from collections.abc import Callable
@@ -34,7 +35,8 @@ class Seeded:
         text = f"{self._seed}:{index}".encode()
         digest = hashlib.blake2b(text, digest_size=_SEED_BYTES).digest()
         random.seed(digest)
-        numpy_random = sys.modules.get("numpy.random")
-        if numpy_random is not None:
+        if "numpy" in sys.modules:
+            # numpy loads it when it is first used: unseeded, were it left to the job.
+            numpy_random = importlib.import_module("numpy.random")
             words = [int.from_bytes(digest[n : n + 4], "big") for n in range(0, _SEED_BYTES, 4)]
             numpy_random.seed(words)

@@ -319,7 +319,7 @@ class InMemoryStorage:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()  # type: ignore[misc]  # on purpose: the indexes are made anew
+        InMemoryStorage.__init__(self)  # the indexes are made anew
         self._heartbeats = state["heartbeats"]
         self._now = state["now"]
         self._is_closed = state["is_closed"]

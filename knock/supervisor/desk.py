@@ -50,6 +50,7 @@ class Desk:
         self,
         options: SupervisorOptions,
         storage: Storage,
+        *,
         machine: Machine,
         pool: Pool,
         publisher: Publisher,

@@ -30,7 +30,8 @@ from knock.core.events import (
 from knock.core.job import JobState
 from knock.core.machine import Machine
 from knock.errors import KnockError, QueueClosedError, StorageError, WorkerBootError
-from knock.pool.pool import Pool, WorkerMessage
+from knock.pool.hearing import WorkerMessage
+from knock.pool.pool import Pool
 from knock.protocol.message import LogLine, Progress
 from knock.storage.base import Storage
 from knock.supervisor.desk import Desk
@@ -65,7 +66,14 @@ class Supervisor:
             self._pool.define(blob)
         self._tally = Tally(options.workers, self._clock.now())
         self._publisher = Publisher(storage, mailbox, options.retention)
-        self._desk = Desk(options, storage, self._machine, self._pool, self._publisher, self._tally)
+        self._desk = Desk(
+            options,
+            storage,
+            machine=self._machine,
+            pool=self._pool,
+            publisher=self._publisher,
+            tally=self._tally,
+        )
         self._events: deque[Event] = deque()
         self._is_over = False
 
@@ -85,8 +93,11 @@ class Supervisor:
         self._end(failure)
 
     def _end(self, failure: Exception | None) -> None:
-        self._pool.close()
-        self._selector.close()
+        try:
+            self._pool.close()
+            self._selector.close()
+        except Exception as exc:  # noqa: BLE001 - callers must hear the end, whatever fails
+            failure = failure or KnockError(f"the pool could not be closed: {exc!r}")
         if failure is not None:
             self._publisher.tell(Failed(failure))
         elif self._is_over:

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from knock.errors import ConfigError, ProtocolError, SupervisorLostError
+from knock.errors import ConfigError, ProtocolError, QueueClosedError, SupervisorLostError
 from knock.pool.channel import Channel, channel_pair
 from knock.pool.descriptor import keep_private
 from knock.pool.link import leave
@@ -131,6 +131,7 @@ class _PipeLine:
         self._process = process
         self._reception = reception
         self._writing = threading.Lock()
+        self._is_cut = False
         self._reader = threading.Thread(target=self._read, name="knock-mailbox", daemon=True)
         self._reader.start()
 
@@ -162,10 +163,15 @@ class _PipeLine:
                 break
         if self._reception.ended is None:
             code = self._process.wait()
-            self._reception.fail(SupervisorLostError(f"the supervisor process died: {_how(code)}"))
+            self._reception.fail(
+                QueueClosedError("the supervisor was closed")
+                if self._is_cut
+                else SupervisorLostError(f"the supervisor process died: {_how(code)}")
+            )
 
     def close(self) -> None:
         """See ``Line``."""
+        self._is_cut = True
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:

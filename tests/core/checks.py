@@ -44,6 +44,8 @@ class Checks:
         for name, policy in policies.items():
             self._set_breaker(name, policy)
         self.sent: list[tuple[int, float, int]] = []
+        self.sent_to: dict[int, set[int]] = {}  # worker to what it was sent in this step
+        self.returned: tuple[int, list] = (0, [])  # worker, and the jobs that it gave back
         self._hear = {
             ev.AttemptsEnded: self._attempts_ended,
             ev.JobsHandedBack: self._jobs_returned,
@@ -107,7 +109,7 @@ class Checks:
             is_failure = ended.outcome is not AttemptOutcome.SUCCESS
             is_asked = ended.retry_after is not None or ended.discard is not None
             self._gone(run, None if is_failure and is_asked else is_failure, now)
-        hand.touched_at = now
+            hand.touched_at = now
 
     def _gone(self, run: Run, failed: bool | None, now: float) -> None:
         job = run.job
@@ -122,14 +124,16 @@ class Checks:
         if hand is None:
             return
         head = next(iter(hand.view), None)
+        returned = []
         for ticket in event.tickets:
             run = hand.view.pop(ticket, None)
             if run is not None:
                 self._gone(run, None, now)
-                run.job.returned(now)
+                returned.append(run.job)
         if next(iter(hand.view), None) != head:
             hand.touched_at = now
         if isinstance(event, ev.PermitsRevoked):
+            self.returned = (event.worker, returned)
             for ticket in hand.revoking.popleft():
                 if ticket in hand.view:
                     hand.view[ticket].is_known = True
@@ -169,7 +173,7 @@ class Checks:
             run = hand.looks.popleft()
             if run is None:
                 continue
-            run.looks += 1
+            run.looks += not hand.revoking  # else the machine may not believe what it sees
             if run.seen_at is None:
                 run.seen_at = now
             if reading.ticket == run.ticket and run.shown_at is None:
@@ -210,6 +214,7 @@ class Checks:
     def _send_jobs(self, command: ev.SendJobs, now: float) -> None:
         assert not self.is_held, "jobs are sent while nothing is to start"
         jobs = self.storage.jobs
+        self.sent_to[command.worker] = {dispatch.job.id for dispatch in command.jobs}
         for dispatch in command.jobs:
             job = jobs[dispatch.job.id]
             spec = job.spec

@@ -27,6 +27,7 @@ class FakePool:
         self.sickness: dict[str, float] = {}  # the share of jobs of a type that fail
         self.is_calm = False  # faults have ended
         self.boot_failures = 0.1
+        self.hangs = rng.choice([0.02, 0.02, 0.1])  # the share of jobs that never end
         self.wall_seconds = rng.choice([None, 1e-5, 1e-3])  # what jobs say of themselves
 
     def calm(self) -> None:
@@ -113,7 +114,7 @@ class FakePool:
         assert job.started_token != job.token, "a job runs twice under one token"
         hand.running = run
         run.taken_at = self.now
-        run.hangs = self.rng.random() < 0.03
+        run.hangs = self.rng.random() < self.hangs
         job.started_token = job.token
         job.outcomes = ()
         job.ended = None
@@ -129,6 +130,8 @@ class FakePool:
                 self._crash(hand, run)
             return
         if run.hangs and not self.is_calm:
+            if chance < 0.005:
+                self._crash(hand, run)
             return
         rng = self.rng
         is_sick = not self.is_calm and rng.random() < self.sickness.get(run.job.spec.type, 0.1)
@@ -287,12 +290,14 @@ class FakePool:
         assert self.now - since >= timeout - EPSILON, "a job is killed before its limit"
 
     def _allow_cause(self, hand: Hand, command: ev.KillWorker) -> None:
-        """It died by itself before the kill: both are true."""
+        """It died by itself before the kill: the machine may take the one for the other."""
         for run in hand.view.values():
-            if run.taken_at and run.job.ended is None:
-                is_meant = command.ticket in (None, run.ticket)
-                cause = KILLED_AS[command.cause] if is_meant else AttemptOutcome.RELEASED
-                run.job.outcomes += (cause,)
+            if not run.taken_at or run.job.ended is not None:
+                continue
+            if command.ticket in (None, run.ticket):
+                run.job.outcomes += (KILLED_AS[command.cause],)
+            elif run.job.outcomes == (AttemptOutcome.CRASH,):
+                run.job.outcomes += (AttemptOutcome.RELEASED,)
 
     def read_ledgers(self, command: ev.ReadLedgers) -> None:
         readings = {}
@@ -325,7 +330,6 @@ class FakePool:
             since = max(since, run.started_at)
         elif run.shown_at is not None:
             since = max(since, run.shown_at)
-        # A look that showed no start may have been told late, or too late to be believed.
-        is_plain = run.is_honest and run.started_at is not None and run.seen_at is not None
-        again = 0.01 if is_plain else timeout
+        # A look that showed no start may have been told late, or not be believed.
+        again = 0.01 if run.is_honest and run.shown_at is not None else timeout
         return max(since + timeout, hand.looked_at + again) + EPSILON

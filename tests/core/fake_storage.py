@@ -31,7 +31,6 @@ class FakeStorage:
         self.queue: list[tuple[int, float, int]] = []
         self.requests: list[Request] = []
         self.is_calm = False
-        self.failed_at = 0.0
         self.deaths = 0  # of jobs that ran
 
     # --- callers ---
@@ -84,8 +83,6 @@ class FakeStorage:
 
     def _carry_out(self, command: object) -> object:
         fails = self.rng.random() < 0.1 and not self.is_calm
-        if fails:
-            self.failed_at = self.now
         if isinstance(command, ev.ClaimJobs):
             return ev.ClaimFailed(command.claim) if fails else self._claim(command)
         if fails:

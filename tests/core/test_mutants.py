@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.mutants import MUTANTS, ROOT, hunt_apart
+from tests.core.mistakes import MUTANTS
+from tests.mutants import ROOT, hunt_apart
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

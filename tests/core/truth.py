@@ -5,8 +5,6 @@ from knock.core.job import NOTHING_SPENT, AttemptOutcome, JobSpec, Spent, Unset
 from knock.core.policy import BreakerPolicy, JobPolicy
 
 EPSILON = 1e-9
-MOMENT_SECONDS = 0.001
-MAX_RETURNS = 12
 
 BUDGETS = {
     AttemptOutcome.ERROR: "failures",
@@ -30,7 +28,6 @@ class Job:
         "is_processing",
         "is_stolen",
         "outcomes",
-        "returned_at",
         "returns",
         "spec",
         "spent",
@@ -47,17 +44,10 @@ class Job:
         self.is_cancelled = False  # the machine was told
         self.holder = None  # the process that may hold it, as far as the machine can know
         self.started_token = 0  # the last token under which it really ran
-        self.returns = 0  # how often it was sent and taken back in a moment
-        self.returned_at = 0.0
+        self.returns = 0  # how often in a row it was taken back for nothing
         self.outcomes = ()  # what that run may be called
         self.ended = None  # the worker's own word on it
         self.heard_at = 0.0  # when the machine heard of the end
-
-    def returned(self, now: float) -> None:
-        """It was taken back unstarted; for a good reason, that is, not again and again."""
-        self.returns = self.returns + 1 if now - self.returned_at < MOMENT_SECONDS else 1
-        self.returned_at = now
-        assert self.returns <= MAX_RETURNS, f"job {self.spec.id} goes to and fro"
 
     def timeout(self, policies: dict[str, JobPolicy]) -> float | None:
         own = self.spec.options.timeout

@@ -47,7 +47,7 @@ class World:
         self.log: deque[tuple[float, object, list]] = deque(maxlen=60)
         self._last_id = 0
         self._overdue = 0
-        self._stop_step = rng.choice([None, rng.randint(1, 2000)])
+        self._stop_step = rng.choice([None, None, rng.randint(1, 2000)])
         self._set_now(1000.0)
         self._obey(self.machine.start(self.now))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import knock
 from tests.figures.row import Row, at_most, equal
-from tests.figures.witness import notes, note, wait_until
+from tests.figures.witness import note, notes, wait_until
 
 THRESHOLD = 5
 WORKERS = 4

@@ -1,14 +1,14 @@
-"""Queues whose teardown asserts that nothing is left of them."""
+"""Queues with workers, and where their supervisors run."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from knock.queue import Queue
+from tests.queue.program import Program
 
 MakeQueue = Callable[..., Queue]
 
@@ -21,9 +21,8 @@ def place(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make_queue(place: str) -> Iterator[MakeQueue]:
-    """Make queues that are stopped in the end, and leave no process, descriptor or thread."""
+    """Make queues that are stopped in the end, and leave no thread."""
     queues: list[Queue] = []
-    descriptors = open_descriptors()
 
     def make(**options: Any) -> Queue:
         defaults: dict[str, Any] = {"concurrency": 2, "retry_delay": 0.01, "supervisor": place}
@@ -33,8 +32,6 @@ def make_queue(place: str) -> Iterator[MakeQueue]:
     yield make
     for queue in queues:
         queue.stop(0.0)
-    assert psutil.Process().children(recursive=True) == []
-    assert open_descriptors() == descriptors
     assert [t.name for t in threading.enumerate() if t.name.startswith("knock-")] == []
 
 
@@ -44,10 +41,15 @@ def queue(make_queue: MakeQueue) -> Queue:
     return make_queue()
 
 
-def open_descriptors() -> set[str]:
-    return {fd for fd in os.listdir("/proc/self/fd") if _is_open(fd)}
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], Program]]:
+    """Start programs; none of them outlives its test."""
+    programs: list[Program] = []
 
+    def start_one(code: str) -> Program:
+        programs.append(Program(code, tmp_path))
+        return programs[-1]
 
-def _is_open(fd: str) -> bool:
-    # The listing itself uses one, which is closed by now.
-    return os.path.exists(f"/proc/self/fd/{fd}") or os.path.islink(f"/proc/self/fd/{fd}")
+    yield start_one
+    for program in programs:
+        program.close()

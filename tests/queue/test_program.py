@@ -1,18 +1,10 @@
-"""Whole programs: how they start, end, are interrupted, lose their supervisor."""
+"""Whole programs: how they start and end, and how they lose their supervisor."""
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
-
-import psutil
 import pytest
 
-pytestmark = pytest.mark.process
+from tests.queue.program import SERVICE, assert_gone, run
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.process
 
 QUICK_START = """
 from knock.queue import QueueInstance
@@ -27,66 +19,6 @@ queue.process("email", email)
 queue.add("email", {{"to": "user@example.com"}})
 queue.start()
 """
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
-
-
-def run(code: str, *, how: str = "file", tmp_path: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a program as a file, from standard input or by ``-c``."""
-    code = textwrap.dedent(code)
-    command = [sys.executable]
-    if how == "file":
-        path = tmp_path / "program.py"
-        path.write_text(code)
-        command.append(str(path))
-    elif how == "-c":
-        command += ["-c", code]
-    return subprocess.run(
-        command,
-        check=False,
-        input=code if how == "stdin" else None,
-        stdin=subprocess.DEVNULL if how != "stdin" else None,
-        env=environment(),
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-class Program:
-    """A program that runs until it is told to end; its output is read by line."""
-
-    def __init__(self, code: str, tmp_path: Path) -> None:
-        path = tmp_path / "program.py"
-        path.write_text(textwrap.dedent(code))
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", str(path)],
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def line(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().strip()
-
-    def family(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def end(self) -> tuple[int, str]:
-        assert self.process.stdout is not None
-        with self.process.stdout:
-            output = self.process.stdout.read()
-        return self.process.wait(timeout=30), output
-
-
-def assert_gone(processes: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=10)
-    assert alive == []
 
 
 # --- the original's Quick Start -------------------------------------------------------------------
@@ -192,8 +124,9 @@ def test_a_paused_queue_does_not_keep_the_program_from_ending(place, tmp_path):
 def test_a_forked_child_leaves_the_queue_to_its_parent(place, tmp_path):
     done = run(
         f"""
-        import os, sys
+        import os, sys, warnings
         from knock.queue import Queue
+        warnings.simplefilter("ignore")  # of a fork beside threads: that is what this is about
         queue = Queue(supervisor={place!r})
         queue.process("a", lambda job: job.data)
         queue.start()
@@ -207,138 +140,6 @@ def test_a_forked_child_leaves_the_queue_to_its_parent(place, tmp_path):
         tmp_path=tmp_path,
     )
     assert (done.stdout, done.stderr, done.returncode) == ("7\n5\n", "", 0)
-
-
-# --- run and signals ------------------------------------------------------------------------------
-
-SERVICE = """
-import signal
-from knock.queue import Queue
-
-queue = Queue(supervisor={place!r}, concurrency=1)
-
-@queue.process("work")
-def work(job):
-    import time
-    print("working", flush=True)
-    time.sleep({seconds})
-    print("worked", flush=True)
-
-before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
-queue.add_many("work", range(2))
-queue.run()
-assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
-print("returned", queue.get_stats().queued)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_the_running_job_finish(number, place, tmp_path):
-    program = Program(SERVICE.format(place=place, seconds=0.5), tmp_path)
-    assert program.line() == "working"
-    family = program.family()
-    program.process.send_signal(number)
-    assert program.line() == "worked"
-    assert program.line() == "returned 1"
-    code, output = program.end()
-    assert (code, output) == (0, "1 jobs were not run: the queue was stopped\n")
-    assert_gone(family)
-
-
-def test_a_second_signal_kills(place, tmp_path):
-    program = Program(SERVICE.format(place=place, seconds=60), tmp_path)
-    assert program.line() == "working"
-    family = program.family()
-    # Two of one number that come together would be one.
-    program.process.send_signal(signal.SIGTERM)
-    program.process.send_signal(signal.SIGINT)
-    assert program.line() == "returned 2"
-    assert program.end()[0] == 0
-    assert_gone(family)
-
-
-def test_run_in_another_thread_returns_when_the_queue_is_stopped(place, tmp_path):
-    done = run(
-        f"""
-        import threading
-        from knock.queue import Queue
-        queue = Queue(supervisor={place!r})
-        queue.process("a", lambda job: job.data)
-        thread = threading.Thread(target=queue.run)
-        thread.start()
-        while True:
-            try:
-                print(queue.result(queue.add("a", 5), 30))
-                break
-            except Exception as exc:
-                pass
-        queue.stop()
-        thread.join(10)
-        print(thread.is_alive())
-        """,
-        tmp_path=tmp_path,
-    )
-    assert (done.stdout, done.returncode) == ("5\nFalse\n", 0)
-
-
-def test_ctrl_c_at_exit_leaves_at_once(place, tmp_path):
-    program = Program(
-        f"""
-        import time
-        from knock.queue import Queue
-        queue = Queue(supervisor={place!r})
-        queue.process("work", lambda job: (print("working", flush=True), time.sleep(60)))
-        queue.add("work")
-        queue.start()
-        """,
-        tmp_path,
-    )
-    assert program.line() == "working"
-    family = program.family()
-    program.process.send_signal(signal.SIGINT)
-    code, output = program.end()
-    assert code == 0
-    assert "1 jobs were not run" in output
-    assert "Traceback" not in output
-    assert_gone(family)
-
-
-def test_ctrl_c_ends_a_wait_for_a_result(place, tmp_path):
-    program = Program(
-        f"""
-        import time
-        from knock.queue import Queue
-        with Queue(supervisor={place!r}) as queue:
-            queue.process("work", lambda job: (print("working", flush=True), time.sleep(60)))
-            queue.result(queue.add("work"))
-        """,
-        tmp_path,
-    )
-    assert program.line() == "working"
-    family = program.family()
-    program.process.send_signal(signal.SIGINT)
-    code, output = program.end()
-    assert code == -signal.SIGINT
-    assert "KeyboardInterrupt" in output
-    assert_gone(family)
-
-
-def test_run_raises_why_workers_cannot_start(place, tmp_path):
-    done = run(
-        f"""
-        from knock.errors import WorkerBootError
-        from knock.queue import Queue
-        queue = Queue(supervisor={place!r}, initializer=lambda: 1 / 0)
-        queue.add("a")
-        queue.process("a", lambda job: None)
-        try:
-            queue.run()
-        except WorkerBootError as exc:
-            print("ZeroDivisionError" in exc.detail)
-        """,
-        tmp_path=tmp_path,
-    )
-    assert (done.stdout, done.returncode) == ("True\n", 0)
 
 
 # --- the supervisor's end, and the caller's -------------------------------------------------------
@@ -394,8 +195,8 @@ def test_a_supervisor_that_is_killed_is_told_within_a_second_and_leaves_nothing(
     assert done.returncode == 0
 
 
-def test_a_caller_that_is_killed_leaves_nothing(place, tmp_path):
-    program = Program(SERVICE.format(place=place, seconds=60), tmp_path)
+def test_a_caller_that_is_killed_leaves_nothing(place, start):
+    program = start(SERVICE.format(place=place, seconds=60))
     assert program.line() == "working"
     family = program.family()
     program.process.kill()

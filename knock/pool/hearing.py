@@ -1,0 +1,107 @@
+"""What the frames of a worker mean: events for the machine, or a lie.
+
+A worker is not trusted: it speaks for the job that it runs, and for no other.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from knock.core.events import (
+    AttemptsEnded,
+    Event,
+    JobsHandedBack,
+    WorkerBootFailed,
+    WorkerReady,
+)
+from knock.core.handout import AttemptEnded
+from knock.errors import ProtocolError
+from knock.pool.handle import Handle
+from knock.protocol.attempt import decode_failure, decode_result
+from knock.protocol.field import At
+from knock.protocol.message import (
+    Call,
+    Kind,
+    LogLine,
+    Progress,
+    decode_boot_failed,
+    decode_call,
+    decode_handed_back,
+    decode_log,
+    decode_progress,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerMessage:
+    """Something that a running job says: a line, its progress, or a call that waits for answer."""
+
+    worker: int
+    generation: int
+    message: LogLine | Progress | Call
+
+
+Tell = Callable[[WorkerMessage], None]
+
+_DECODE_ATTEMPT = {Kind.RESULT.value: decode_result, Kind.FAILURE.value: decode_failure}
+
+
+def hear(handle: Handle, frames: Iterable[tuple[int, bytes]], at: At, tell: Tell) -> list[Event]:
+    """Return the events of what a worker sent. A lie ends the worker; what came before counts."""
+    events: list[Event] = []
+    ended: list[AttemptEnded] = []
+    handle.count_started()
+    try:
+        for kind, body in frames:
+            decode = _DECODE_ATTEMPT.get(kind)
+            if decode is None:
+                events.extend(_other(handle, kind, body, at, tell))
+                ended = []
+                continue
+            attempt = decode(body, at)
+            handle.answered(attempt.ticket)
+            if not ended:
+                events.append(AttemptsEnded(handle.worker, handle.generation, ended))
+            ended.append(attempt)
+    except ProtocolError as exc:
+        handle.violate(str(exc))
+    return events
+
+
+def _other(handle: Handle, kind: int, body: bytes, at: At, tell: Tell) -> list[Event]:
+    match kind:
+        case Kind.HANDED_BACK:
+            tickets = decode_handed_back(body)
+            for ticket in tickets:
+                handle.answered(ticket)
+            return [JobsHandedBack(handle.worker, handle.generation, tickets)]
+        case Kind.LOG:
+            _pass_on(handle, decode_log(body, at), tell)
+        case Kind.PROGRESS:
+            _pass_on(handle, decode_progress(body), tell)
+        case Kind.CALL:
+            _pass_on(handle, decode_call(body), tell)
+        case _:
+            return _booted(handle, kind, body)
+    return []
+
+
+def _pass_on(handle: Handle, message: LogLine | Progress | Call, tell: Tell) -> None:
+    if message.ticket != handle.running:
+        raise ProtocolError(f"a message for ticket {message.ticket}, which does not run")
+    tell(WorkerMessage(handle.worker, handle.generation, message))
+
+
+def _booted(handle: Handle, kind: int, body: bytes) -> list[Event]:
+    if handle.is_ready:
+        raise ProtocolError("a second word about its boot")
+    if kind == Kind.BOOT_FAILED:
+        return [WorkerBootFailed(handle.worker, handle.generation, decode_boot_failed(body))]
+    handle.is_ready = True
+    handle.kill_at = None
+    # Nobody can name the process before its birth was told, which may come a moment later.
+    return [] if handle.pid is None else [ready(handle)]
+
+
+def ready(handle: Handle) -> WorkerReady:
+    """Return the event that says that the worker takes jobs."""
+    return WorkerReady(handle.worker, handle.generation, handle.pid)

@@ -1,0 +1,268 @@
+"""What workers are made to do. One processor calls whatever its item says."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from knock.pool.job import DESK
+from knock.protocol.attempt import Measured, encode_result
+from tests.witness import Gate, Witness
+
+
+def do(item: tuple[Any, ...]) -> Any:
+    fn, *args = item
+    return fn(*args)
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+def note(witness: Witness, fact: object) -> object:
+    witness.note(fact)
+    return fact
+
+
+def wait(witness: Witness, gate: Gate, fact: object = "waits") -> object:
+    witness.note(fact)
+    gate.pass_through()
+    return fact
+
+
+def take_time(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def refuse(message: str = "no") -> None:
+    raise ValueError(message)
+
+
+# --- ends ---
+
+
+def kill_oneself(number: int = signal.SIGKILL) -> None:
+    os.kill(os.getpid(), number)
+    signal.pause()  # a signal to oneself may come a moment later
+
+
+def read_null() -> None:
+    ctypes.string_at(0)
+
+
+def abort() -> NoReturn:
+    os.abort()
+
+
+def leave(code: int = 0) -> None:
+    os._exit(code)
+
+
+def exit_politely(code: int = 3) -> NoReturn:
+    sys.exit(code)
+
+
+class EndsWhenUnpickled:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return os._exit, (5,)
+
+
+def spin(witness: Witness | None = None) -> int:
+    """Hold the GIL in C for longer than anybody waits."""
+    if witness is not None:
+        witness.note(os.getpid())
+    return sum(range(10**12))
+
+
+class FreezesWhenPickled:
+    def __init__(self, witness: Witness) -> None:
+        self.witness = witness
+
+    def __reduce__(self) -> NoReturn:
+        spin(self.witness)
+        raise AssertionError
+
+
+def frozen_result(witness: Witness) -> FreezesWhenPickled:
+    return FreezesWhenPickled(witness)
+
+
+# --- children of jobs ---
+
+
+def breed(witness: Witness) -> None:
+    """Leave children behind: in the session, out of it, and one whose parent is gone too."""
+    sleep = [sys.executable, "-c", "import time; time.sleep(1000)"]
+    witness.note(subprocess.Popen(sleep).pid)
+    witness.note(subprocess.Popen(sleep, start_new_session=True).pid)
+    child = os.fork()
+    if not child:
+        os.setsid()
+        grandchild = os.fork()
+        if grandchild:
+            witness.note(grandchild)
+            os._exit(0)
+        time.sleep(1000)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def breed_and_spin(witness: Witness) -> None:
+    breed(witness)
+    spin(witness)
+
+
+def breed_and_die(witness: Witness) -> None:
+    breed(witness)
+    kill_oneself()
+
+
+# --- lies ---
+
+
+def _fds(kind: str) -> list[int]:
+    found = []
+    for entry in os.listdir("/proc/self/fd"):
+        try:
+            if kind in os.readlink(f"/proc/self/fd/{entry}"):
+                found.append(int(entry))
+        except OSError:
+            continue
+    return found
+
+
+def open_things() -> set[str]:
+    """The sockets, pipes and shared pages that this process holds, standard streams left out."""
+    names = set()
+    for fd in (fd for kind in ("socket:", "pipe:", "knock-") for fd in _fds(kind)):
+        if fd > 2:
+            status = os.fstat(fd)
+            names.add(f"{os.readlink(f'/proc/self/fd/{fd}')} {status.st_dev} {status.st_ino}")
+    return names
+
+
+def write_garbage(witness: Witness) -> None:
+    """Write nonsense to every descriptor but the standard ones, then hang."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2:
+            try:
+                os.write(fd, b"\xff\xfe garbage" * 100)
+            except OSError:
+                continue
+    witness.note("written")
+    threading.Event().wait()
+
+
+def forge(ticket: int, witness: Witness) -> None:
+    """Answer for a job that this worker does not hold, then hang."""
+    measured = Measured(time.monotonic_ns(), 0, 0, 0, 0, True)
+    (channel,) = _fds("socket:")
+    for buffer in encode_result(ticket, measured, b"N."):
+        os.write(channel, buffer)
+    witness.note("written")
+    threading.Event().wait()
+
+
+def close_channel(witness: Witness) -> None:
+    for fd in _fds("socket:"):
+        os.close(fd)
+    witness.note("closed")
+    threading.Event().wait()
+
+
+def come_back_twice() -> str:
+    """Return in a forked child too, as a job that forgets to leave it does."""
+    child = os.fork()
+    if not child:
+        return "the child"
+    os.waitpid(child, 0)
+    return "the parent"
+
+
+def write_ledger(data: bytes) -> str:
+    ledger, *_ = _fds("knock-ledger")
+    os.pwrite(ledger, data, 0)
+    return "written"
+
+
+def shrink_ledger() -> str:
+    ledger, *_ = _fds("knock-ledger")
+    try:
+        os.ftruncate(ledger, 0)
+    except OSError as exc:
+        return f"refused: {exc}"
+    return "shrunk"
+
+
+def flood_log(lines: int) -> None:
+    job = DESK.job()
+    assert job is not None
+    for number in range(lines):
+        job.log(f"line {number}")
+
+
+# --- what a worker finds around it ---
+
+
+def surroundings(names: tuple[str, ...]) -> dict[str, Any]:
+    umask = os.umask(0)
+    os.umask(umask)
+    return {
+        "cwd": os.getcwd(),
+        "umask": umask,
+        "path": list(sys.path),
+        "argv": list(sys.argv),
+        "main": sys.modules["__main__"].__dict__.get("__file__"),
+        **{name: os.environ.get(name) for name in names},
+    }
+
+
+def import_value(module: str) -> Any:
+    return __import__(module).VALUE
+
+
+def long_answer(size: int) -> bytes:
+    return b"x" * size
+
+
+def length(data: bytes) -> int:
+    return len(data)
+
+
+# --- initializers ---
+
+_STATE: dict[str, Any] = {}
+
+
+def initialize(value: Any, witness: Witness) -> None:
+    witness.note(os.getpid())
+    _STATE["value"] = value
+
+
+def initialized() -> Any:
+    return _STATE["value"]
+
+
+def fail_to_initialize() -> None:
+    raise RuntimeError("the initializer says no")
+
+
+def hang_at_boot(witness: Witness) -> None:
+    print("about to hang", file=sys.stderr, flush=True)
+    witness.note(os.getpid())
+    threading.Event().wait()
+
+
+def leave_at_boot() -> None:
+    print("last words", file=sys.stderr, flush=True)
+    os._exit(7)

@@ -1,0 +1,101 @@
+"""Deaths from above: whoever dies, nothing below outlives it by much."""
+
+import os
+import signal
+
+import pytest
+
+from tests.process import jobs
+from tests.witness import Witness, is_alive, script, wait_gone
+
+pytestmark = pytest.mark.process
+
+HOLDER = """
+import sys
+from tests.process import jobs
+from tests.process.harness import Drive
+from tests.witness import Witness
+witness = Witness(sys.argv[2])
+drive = Drive(start_method=sys.argv[1]).start(0, 1)
+drive.send((jobs.breed_and_spin, witness), worker=0)
+drive.send((jobs.breed, witness), (jobs.spin, witness), worker=1)
+witness.wait(8)
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture(params=["forkserver", "spawn", "fork"])
+def holder(request, witness):
+    """A process that owns a pool: jobs hold the GIL in C, and have left children behind."""
+    with script("-c", HOLDER, request.param, witness.path) as running:
+        assert running.line() == "ready"
+        # A nursery, two workers, three children of each.
+        assert len(running.descendants()) >= 9
+        yield running
+
+
+def test_no_process_outlives_its_supervisor(holder):
+    holder.kill(signal.SIGKILL)
+    holder.wait_descendants_gone(1.0)
+
+
+def test_no_process_outlives_a_supervisor_that_simply_ends(holder):
+    holder.say()
+    code, _, errors = holder.end()
+    holder.wait_descendants_gone(1.0)
+    assert (code, errors) == (0, "")
+
+
+def test_workers_do_not_outlive_their_nursery(drive, witness, gate):
+    drive.start(0, 1)
+    spinning = drive.send((jobs.spin, witness))
+    waiting, last = drive.send((jobs.wait, witness, gate), (jobs.square, 2), worker=1)
+    witness.wait(2)
+    pids = set(drive.pool.pids().values())
+    os.kill(nursery_pid(pids), signal.SIGKILL)
+    wait_gone(pids, 1.0)
+    for worker, unstarted in ((0, []), (1, [last])):
+        exited = drive.exit(worker)
+        assert exited.unstarted == unstarted
+        assert exited.death.is_infrastructure
+        assert exited.death.cause.startswith("the process that forked it")
+    assert not drive.ended()
+    assert len([*spinning, waiting]) == 2
+    # And on it goes, with another.
+    drive.start(generation=2)
+    assert drive.values(drive.send((jobs.square, 3), generation=2)) == [9]
+
+
+def test_a_nursery_that_dies_between_two_births_is_replaced(drive):
+    drive.start()
+    os.kill(nursery_pid({drive.pid()}), signal.SIGKILL)
+    # Not heard of yet: the birth is ordered of the dead one, and told as lost.
+    drive.pool.start_worker(1, 1)
+    exited = drive.exit(1)
+    assert exited.death.is_infrastructure
+    drive.exit(0)
+    drive.start(1, generation=2)
+    assert drive.values(drive.send((jobs.square, 3), worker=1, generation=2)) == [9]
+
+
+def test_closing_with_a_death_unheard_kills_all_the_same(make_drive, tmp_path):
+    drive = make_drive().start(0, 1)
+    bred = Witness(str(tmp_path / "bred"))
+    drive.send((jobs.breed_and_spin, bred))
+    bred.wait(4)
+    pid = drive.pool.pids()[1]
+    os.kill(pid, signal.SIGKILL)
+    wait_gone({pid}, 5.0)
+    drive.close()
+    assert not [pid for pid in map(int, bred.facts()) if is_alive(pid)]
+
+
+def nursery_pid(workers: set[int]) -> int:
+    """The parent of the workers."""
+    parents = set()
+    for pid in workers:
+        with open(f"/proc/{pid}/stat") as file:
+            parents.add(int(file.read().rpartition(")")[2].split()[1]))
+    [nursery] = parents
+    return nursery
