@@ -43,8 +43,10 @@ def _told(value: float | Unset | None) -> Any:
     return "unset" if isinstance(value, Unset) else value
 
 
-def decode_additions(body: bytes, first_id: int) -> list[JobSpec]:
-    """Return the jobs, with ids from ``first_id`` on.
+def decode_additions(body: bytes, first_id: int, now: float) -> list[JobSpec]:
+    """Return the jobs, with ids from ``first_id`` on, added ``now``.
+
+    A worker's clock may have another idea of UTC: its delays are believed, not its dates.
 
     Raises:
         ProtocolError: The body is not one that ``encode_additions`` makes.
@@ -57,14 +59,14 @@ def decode_additions(body: bytes, first_id: int) -> list[JobSpec]:
             *told, size = facts
             if not isinstance(size, int) or not 0 <= size <= len(body) - start:
                 raise ProtocolError(f"malformed addition: a payload of {size} bytes")
-            jobs.append(_job(first_id + number, told, body[start : start + size]))
+            jobs.append(_job(first_id + number, told, body[start : start + size], now))
             start += size
     except (struct.error, ValueError, TypeError, RecursionError) as exc:
         raise ProtocolError(f"malformed addition: {exc}") from exc
     return jobs
 
 
-def _job(job_id: int, facts: list[Any], payload: bytes) -> JobSpec:
+def _job(job_id: int, facts: list[Any], payload: bytes, now: float) -> JobSpec:
     job_type, priority, run_at, created_at, expires_at, key, timeout, retry_attempts = facts
     if not isinstance(job_type, str) or not (key is None or isinstance(key, str)):
         raise ProtocolError("malformed addition: a type or key that is no text")
@@ -77,9 +79,9 @@ def _job(job_id: int, facts: list[Any], payload: bytes) -> JobSpec:
         job_type,
         payload,
         int(Priority(priority)),
-        float(run_at),
-        float(created_at),
-        None if expires_at is None else float(expires_at),
+        now + float(run_at) - float(created_at),
+        now,
+        None if expires_at is None else now + float(expires_at) - float(created_at),
         key,
         options,
     )

@@ -10,9 +10,7 @@ from knock.errors import JobNotFoundError, QueueClosedError
 from knock.pool.clock import Clock
 from knock.queue.stats import Snapshot
 from knock.storage.base import Counts, Storage
-
-# Ids from here on are given by supervisors, to jobs that jobs add.
-FIRST_ID_OF_JOBS = 1 << 40
+from knock.supervisor.desk import FIRST_ID_OF_JOBS
 
 
 class Desk(Protocol):

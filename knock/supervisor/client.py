@@ -51,13 +51,17 @@ class SupervisorClient:
 
     def post(self, message: Inbound) -> None:
         """Send a message; blocks while 10,000 jobs wait to be taken by the supervisor."""
-        if os.getpid() != self._owner:
-            raise ForkedProcessError("a supervisor belongs to the process that started it")
+        self._check_process()
         if self._reception.failure is not None:
             raise self._reception.failure
         if self._reception.ended is not None:
             raise QueueClosedError("the supervisor has stopped")
         self._line.post(message)
+
+    def _check_process(self) -> None:
+        # What would answer a forked child is in its parent: it would wait for ever.
+        if os.getpid() != self._owner:
+            raise ForkedProcessError("a supervisor belongs to the process that started it")
 
     def call(self, verb: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Ask for something now; see ``messages.Call``. ``TimeoutError`` if no answer comes."""
@@ -85,6 +89,7 @@ class SupervisorClient:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until ``receive`` has something to return; False if the time ran out."""
+        self._check_process()
         return self._reception.wait(timeout)
 
     def receive(self, timeout: float | None = None) -> list[Outbound]:
@@ -93,6 +98,7 @@ class SupervisorClient:
         Waits for something up to ``timeout`` seconds (None: for ever), then returns an empty list.
         ``Ended`` or ``Failed`` is the last that comes.
         """
+        self._check_process()
         messages = self._reception.receive(timeout)
         if self._is_bounded:
             records = count_records(messages)

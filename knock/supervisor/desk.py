@@ -39,8 +39,11 @@ from knock.supervisor.options import SupervisorOptions
 from knock.supervisor.publisher import Publisher
 from knock.supervisor.tally import Tally
 
-# Ids of jobs that jobs add: the caller counts from 1, and never so far.
+# Jobs that jobs add get ids that no caller counts to from 1 ...
 FIRST_ID_OF_JOBS = 1 << 40
+# ... beginning with the microsecond in which the supervisor started, which no earlier one on the
+# same storage has reached.
+_IDS_PER_SECOND = 1_000_000
 
 
 class Desk:
@@ -64,7 +67,7 @@ class Desk:
         self._tally = tally
         self._types = set(options.policies)
         self._idle_requests: list[int] = []
-        self._next_id = FIRST_ID_OF_JOBS
+        self._next_id = max(FIRST_ID_OF_JOBS, int(options.clock.now() * _IDS_PER_SECOND))
         self._is_paused = False
         self._is_full = False
         self._is_stopping = False
@@ -215,7 +218,7 @@ class Desk:
         """Do what a running job asks; return the answer and what the machine must hear."""
         if call.verb != ADD_VERB:
             return encode_refusal(ConfigError(f"no such verb: {call.verb!r}")), []
-        jobs = decode_additions(call.body, self._next_id)
+        jobs = decode_additions(call.body, self._next_id, now)
         self._next_id += len(jobs)
         try:
             self._check_addition(jobs)

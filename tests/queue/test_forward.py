@@ -25,6 +25,22 @@ def test_a_job_adds_jobs_to_the_queue_that_it_closes_over(queue):
     assert not set(again[1:]) & set(ids)
 
 
+def test_what_jobs_add_after_a_restart_is_not_taken_for_what_they_added_before(queue):
+    @queue.process("parent")
+    def parent(job: Job) -> int:
+        return queue.add("double", job.data)
+
+    queue.process("double", jobs.double)
+    queue.start()
+    first = queue.result(queue.add("parent", 4), 30)
+    assert queue.result(first, 30) == 8
+    queue.stop()
+    queue.start()
+    second = queue.result(queue.add("parent", 5), 30)
+    assert second != first
+    assert queue.result(second, 30) == 10
+
+
 def test_a_job_may_add_delayed_and_limited_jobs(queue):
     @queue.process("parent")
     def parent(job: Job) -> int:
