@@ -83,10 +83,14 @@ class Kind:
         places = self.places(now) if self.is_bounded else None
         return places is None or self.holders < places
 
-    def claimable(self, now: float) -> int | None:
-        """How many more jobs of the type are worth claiming; None for any number."""
+    def claimable(self, now: float, workers: int) -> int | None:
+        """How many more jobs of the type are worth claiming; None for any number.
+
+        A type with a place at every worker is not bounded: were it, less urgent jobs of another
+        type would be claimed, and run, while it waits.
+        """
         places = self.places(now) if self.is_bounded else None
-        if places is None:
+        if places is None or (places >= workers and not self.is_probing):
             return None
         each = 1 if self.is_probing else max(1, int(WINDOW_SECONDS / self.cost))
         return max(0, places * each - self.out)

@@ -43,12 +43,12 @@ class Kinds:
         notices, self._notices = self._notices, []
         return notices
 
-    def places(self, now: float) -> dict[str, int]:
+    def places(self, now: float, workers: int) -> dict[str, int]:
         """Return how many more jobs may be claimed, for each type that is bounded."""
         return {
             name: places
             for name, kind in self._kinds.items()
-            if kind.is_bounded and (places := kind.claimable(now)) is not None
+            if kind.is_bounded and (places := kind.claimable(now, workers)) is not None
         }
 
     def held_back(self, now: float) -> int:

@@ -217,7 +217,9 @@ class Machine:
         least_urgent = None if docket.is_held else docket.dispatcher.least_urgent
         limit = docket.intake.wanted(now, room, least_urgent)
         if limit is not None:
-            self._commands.append(docket.intake.ask(limit, self._kinds.places(now)))
+            self._commands.append(
+                docket.intake.ask(limit, self._kinds.places(now, len(self._slots)))
+            )
 
     def _jobs_claimed(self, event: JobsClaimed, now: float) -> None:
         if not self._docket.intake.answered(event):
@@ -349,7 +351,7 @@ class Machine:
         rest = self._pop_all(slot, list(slot.window))
         kill, pid = slot.kill, slot.pid
         self._fleet.exited(slot, event, now)
-        if kill is None and not self._is_stopping:
+        if not self._is_stopping:
             notice = Notice(NoticeName.WORKER_EXITED, now, worker=event.worker, death=event.death)
             self._notices.append(notice)
         # A worker runs one job: were more permits taken, by a job that read the pipe, the first

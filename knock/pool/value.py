@@ -85,7 +85,7 @@ class ByValuePickler(CloudPickler):  # type: ignore[misc]  # cloudpickle is unty
         make, args, state, _, _, set_state = reduced
         name = obj.__name__ if is_main_definition(obj) and "." not in obj.__qualname__ else None
         if is_class:
-            if make is cloudpickle._make_skeleton_class and "__slots__" in vars(obj):
+            if make is cloudpickle._make_skeleton_class and vars(obj).get("__slots__"):
                 # cloudpickle drops them, and then instances have another state than the caller's.
                 args[3]["__slots__"] = obj.__slots__
             args = (self._known, make, args, obj.__qualname__)

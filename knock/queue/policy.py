@@ -62,7 +62,6 @@ def build_policy(base: JobPolicy, options: PolicyOptions) -> JobPolicy:
         **{k: checked[k] for k in ("timeout", "max_concurrency") if k in checked},
     )
     config.check_retry_delays(policy.retry.retry_delay, policy.retry.retry_delay_max)
-    config.check_retry_delays(policy.retry.retry_delay, policy.retry.retry_delay_max)
     return policy
 
 

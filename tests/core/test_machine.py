@@ -127,6 +127,7 @@ def test_job_at_its_limit_is_killed_then_buried_and_its_worker_replaced():
                 reason="retries_exhausted",
             ),
         ),
+        ev.Publish([ev.Notice(ev.NoticeName.WORKER_EXITED, 106.0, worker=0, death=death)]),
     ]
 
 

@@ -50,6 +50,7 @@ def test_cancel_of_a_running_job_kills_its_worker_and_charges_nothing():
     assert story.tell(ev.WorkerExited(0, 1, death, [], 100.0), at=101.0) == [
         ev.StartWorker(0, 2),
         settle(1, settled_as(claim, JobState.CANCELLED, attempt)),
+        ev.Publish([ev.Notice(ev.NoticeName.WORKER_EXITED, 101.0, worker=0, death=death)]),
     ]
 
 

@@ -66,7 +66,7 @@ def test_breaker_opens_waits_probes_and_closes():
         send(0, (3, claims[2])),
     ]
     assert story.ended(ended(3)) == [
-        ev.ClaimJobs(5, 2, {"t": 2}),
+        ev.ClaimJobs(5, 2, {}),
         settle(3, settled_as(claims[2], JobState.COMPLETED, run_of(claims[2]))),
         told(ev.NoticeName.BREAKER_CLOSED, 110.0, job_type="t"),
     ]

@@ -11,8 +11,10 @@ from tests.process import jobs
 pytestmark = pytest.mark.process
 
 
-def test_garbage_in_every_descriptor_is_a_violation(drive, witness, caplog):
-    drive.start()
+# A forked worker has the descriptors of the test runner too, and garbage in these would end it.
+@pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
+def test_garbage_in_every_descriptor_is_a_violation(make_drive, start_method, witness, caplog):
+    drive = make_drive(start_method=start_method).start()
     first, guilty, last = drive.send(
         (jobs.square, 2), (jobs.write_garbage, witness), (jobs.square, 3)
     )
