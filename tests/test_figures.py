@@ -1,4 +1,7 @@
-"""The figures keep their bars, at small sizes. In full: ``python -m tests.figures all``."""
+"""The figures keep their bars, at small sizes. In full: ``python -m tests.figures all``.
+
+A rate is measured and printed, but is no test's verdict: it depends on what else the machine does.
+"""
 
 import importlib
 
@@ -14,4 +17,5 @@ from tests.figures.__main__ import NAMES
 def test_figure_keeps_its_bar(name):
     rows = list(importlib.import_module(f"tests.figures.{name}").rows(quick=True))
     assert rows
-    assert [str(row) for row in rows if not row.ok] == []
+    print(*rows, sep="\n")
+    assert [str(row) for row in rows if not row.ok and not row.is_speed] == []

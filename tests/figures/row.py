@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A measured value beside its bar."""
+    """A measured value beside its bar. ``is_speed``: it says as much of the machine's other load."""
 
     what: str
     value: str
     bar: str
     ok: bool
+    is_speed: bool = False
 
     def __str__(self) -> str:
         verdict = "ok" if self.ok else "MISSED"
