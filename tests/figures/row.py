@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A measured value beside its bar. ``is_speed``: it says as much of the machine's other load."""
+    """A measured value beside its bar. ``is_speed``: what else the machine does counts in it."""
 
     what: str
     value: str
