@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import knock
 from knock.cli import demo_work
 from knock.cli.demo import run_demo
-from knock.cli.demo_plan import make_plan
+from knock.cli.demo_plan import FAULTS, make_plan
 from knock.cli.demo_result import DemoResult, run_serial
 from knock.cli.demo_text import result_text
 from knock.cli.main import cli
@@ -101,12 +101,20 @@ def test_seed_gives_the_order():
     assert str(Path(json.__file__)) in plan.paths
 
 
+def test_limit_draws_some_of_the_modules():
+    plan, whole = make_plan(seed=1, limit=10), make_plan(seed=1)
+    assert len(plan.paths) == len(plan.order) == 10
+    assert set(plan.paths) < set(whole.paths)
+    assert plan.paths != make_plan(seed=2, limit=10).paths
+    assert make_plan(seed=1, limit=10**6).paths == whole.paths
+
+
 # --- the demo -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def result() -> DemoResult:
-    return run_demo(workers=2, seed=3)
+    return run_demo(workers=2, seed=3, limit=200)
 
 
 @pytest.mark.process
@@ -168,7 +176,7 @@ def test_demo_as_text_has_all_of_it_in_a_hundred_columns(result):
         "all totals are equal",
     ):
         assert part in text
-    assert text.count("as planned") == 5
+    assert text.count("as planned") == len(FAULTS) + 2
     assert "NOT" not in text
 
 
@@ -181,14 +189,15 @@ def test_demo_says_what_did_not_go_as_planned(result):
     other.breaker = replace(other.breaker, failed_attempts=4)
     text = result_text(other)
     assert not other.ok
-    assert text.count("NOT AS PLANNED") == 2
+    # The fault, the breaker, and so the accounts too.
+    assert text.count("NOT AS PLANNED") == 3
     assert "THE TOTALS ARE NOT EQUAL" in text
 
 
 @pytest.mark.process
 @pytest.mark.slow
 def test_json_on_standard_output_and_progress_on_standard_error():
-    with script("-m", "knock", "demo", "--json", "--workers", "1") as run:
+    with script("-m", "knock", "demo", "--json", "--workers", "1", "--limit", "50") as run:
         code, out, err = run.end(SECONDS)
     told = json.loads(out)
     assert (code, told["ok"], told["workers"], told["seed"]) == (0, True, 1, 0)
@@ -198,11 +207,11 @@ def test_json_on_standard_output_and_progress_on_standard_error():
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.parametrize("lines", [1, 2], ids=["in the pool", "in the serial program"])
-def test_ctrl_c_leaves_one_line_and_no_process(lines):
-    with script("-m", "knock", "demo") as run:
-        for _ in range(lines):
-            assert run.process.stderr.readline().startswith("knock: ")
+@pytest.mark.parametrize("when", ["working through", "in series"])
+def test_ctrl_c_leaves_one_line_and_no_process(when):
+    with script("-m", "knock", "demo", "--limit", "500") as run:
+        while when not in (line := run.process.stderr.readline()):
+            assert line.startswith("knock: ")
         run.kill(signal.SIGINT)
         code, out, err = run.end(SECONDS)
         run.wait_descendants_gone(5.0)
@@ -212,7 +221,43 @@ def test_ctrl_c_leaves_one_line_and_no_process(lines):
 @pytest.mark.process
 @pytest.mark.slow
 def test_reader_that_goes_away_is_no_error():
-    with script("-m", "knock", "demo") as run:
+    with script("-m", "knock", "demo", "--limit", "50") as run:
         run.process.stdout.close()
         assert "Traceback" not in run.process.stderr.read()
         assert run.process.wait(SECONDS) == 1
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_output_into_head_ends_quietly():
+    line = f"{sys.executable} -m knock demo --limit 5 2>&1 | head -n 1"
+    with script("-c", f"import os; os.execvp('sh', ['sh', '-c', {line!r}])") as run:
+        code, out, err = run.end(SECONDS)
+        run.wait_descendants_gone(5.0)
+    assert (code, err) == (0, "")
+    assert out.startswith("knock: working through 5 modules")
+    assert out.count("\n") == 1
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_demo_goes_as_planned_without_standard_streams():
+    # A socket that got the number of a closed stream would have taken in what is written there.
+    line = f"{sys.executable} -m knock demo --limit 5 <&- >&- 2>&-"
+    with script("-c", f"import os; os.execvp('sh', ['sh', '-c', {line!r}])") as run:
+        assert run.end(SECONDS) == (0, "", "")
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_every_job_is_accounted_for(result):
+    told = result.to_dict()
+    stats = told["stats"]
+    planned = {fault["job_id"] for fault in told["faults"] if fault["state"] == "dead"}
+    assert told["is_accounted_for"]
+    assert {letter["job_id"] for letter in told["dead_letters"]} == planned
+    assert (stats["dead"], stats["failed"]) == (3, 3)
+    assert stats["completed"] == len(result.run.outcomes) - 3
+    assert set(stats["breakers"].values()) == {"closed"}
+    lost = replace(result.run, stats=replace(result.run.stats, completed=stats["completed"] - 1))
+    assert not DemoResult(result.plan, lost, result.serial).ok

@@ -18,6 +18,8 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 PROGRAMS = sorted(EXAMPLES.glob("*.py"))
 MAX_LINES = 60
+# This knock, whether it is installed or not.
+ENVIRONMENT = {"PYTHONPATH": str(EXAMPLES.parent), **os.environ}
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -25,7 +27,9 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 def run(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run an example as its users do; none leaves a traceback."""
     command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    result = subprocess.run(
+        command, env=ENVIRONMENT, capture_output=True, text=True, timeout=90, check=False
+    )
     assert "Traceback" not in result.stderr, result.stderr
     return result
 
@@ -70,11 +74,28 @@ def test_first_works_pasted(options):
     command = [sys.executable, *options]
     source = (EXAMPLES / "first.py").read_text() + "\n"
     result = subprocess.run(
-        command, input=source, capture_output=True, text=True, timeout=90, check=True
+        command,
+        input=source,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=True,
     )
     assert "killed by SIGABRT" in result.stdout
     assert "ran over its time limit" in result.stdout
     assert "Error" not in result.stderr
+
+
+def test_checksums_are_those_of_sha256sum(tree):
+    result = run("checksums.py", tree)
+    files = sorted(path for path in tree.rglob("*") if path.is_file())
+    assert result.stdout.splitlines() == [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}"
+        for path in files
+    ]
+    assert f"{len(files)} jobs completed" in result.stderr
+    assert result.returncode == 0
 
 
 def test_duplicates_are_found(tree):
@@ -115,7 +136,9 @@ def test_names_are_counted(tree):
     assert len(found) == 10
     assert found == {name: names[name] for name in found}
     assert "self" in found
-    assert result.returncode == 0
+    [letter] = [line for line in result.stderr.splitlines() if "broken.py" in line]
+    assert letter.startswith(f"{tree / 'broken.py'}: not_retryable: ")
+    assert result.returncode == 1
 
 
 def test_compile_tree_names_what_cannot_be_compiled(tree):

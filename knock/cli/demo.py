@@ -26,15 +26,18 @@ _INTERRUPTED = 130
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seeds the order of the jobs.")
-def demo(*, workers: int | None, as_json: bool, seed: int) -> None:
-    """Parse, hash and compress the standard library's modules in a pool of processes.
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="No more modules than this, drawn by the seed."
+)
+def demo(*, workers: int | None, as_json: bool, seed: int, limit: int | None) -> None:
+    """Hash, parse, count and compress the standard library's modules in a pool of processes.
 
     On purpose, one job raises twice, one hangs, one dies of a segmentation fault, one calls
     os._exit(0), and one type of jobs fails until its circuit breaker opens. At the end the totals
     are compared with those of a serial program. Exits with 0 if all went as planned, else with 1.
     """
     try:
-        result = run_demo(config.usable_cores()[0] if workers is None else workers, seed)
+        result = run_demo(config.usable_cores()[0] if workers is None else workers, seed, limit)
     except KnockError as exc:
         raise click.ClickException(str(exc)) from exc
     except KeyboardInterrupt:
@@ -46,9 +49,9 @@ def demo(*, workers: int | None, as_json: bool, seed: int) -> None:
     sys.exit(0 if result.ok else 1)
 
 
-def run_demo(workers: int, seed: int) -> DemoResult:
+def run_demo(workers: int, seed: int, limit: int | None = None) -> DemoResult:
     """Do all of it, with progress on standard error."""
-    plan = make_plan(seed)
+    plan = make_plan(seed, limit)
     modules = f"{len(plan.paths):,} modules in {plan.root}"
     click.echo(f"knock: working through {modules} on {workers} workers", err=True)
     with tempfile.TemporaryDirectory(prefix="knock-demo-") as folder:

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from knock.cli import demo_work
@@ -14,6 +14,7 @@ from knock.cli.demo_work import Totals
 from knock.core.job import AttemptOutcome, JobRecord, JobState
 from knock.errors import KnockError
 from knock.outcome import Outcome
+from knock.queue import QueueStats
 from knock.report import PoolReport, outcome_dict
 
 
@@ -130,10 +131,23 @@ class DemoResult:
         return self.totals == self.serial.totals and not self.serial.has_knock
 
     @property
+    def is_accounted_for(self) -> bool:
+        """Whether the queue counts each job once, and no job is dead but those that are to be."""
+        stats = self.run.stats
+        planned = {f.outcome.job_id for f in self.faults if f.fault.state is JobState.DEAD}
+        return (
+            sorted(record.spec.id for record in self.run.dead_letters) == sorted(planned)
+            and stats.dead == stats.failed == len(planned)
+            and stats.completed == len(self.run.outcomes) - len(planned)
+            and stats.queued == stats.processing == stats.cancelled == 0
+        )
+
+    @property
     def ok(self) -> bool:
         """Whether all went as planned, the faults too."""
         is_planned = all(fault.is_as_planned for fault in self.faults)
-        return self.is_equal and is_planned and self.breaker.is_as_planned
+        is_planned = is_planned and self.breaker.is_as_planned
+        return self.is_equal and self.is_accounted_for and is_planned
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as data for JSON."""
@@ -146,9 +160,11 @@ class DemoResult:
             "totals": self.totals,
             "serial": asdict(self.serial),
             "totals_are_equal": self.is_equal,
+            "is_accounted_for": self.is_accounted_for,
             "faults": [fault.to_dict() for fault in self.faults],
             "breaker": self.breaker.to_dict(),
             "dead_letters": [dead_letter_dict(record) for record in self.run.dead_letters],
+            "stats": stats_dict(self.run.stats),
             "report": self.report.to_dict(),
         }
 
@@ -175,6 +191,12 @@ def _story_of_breaker(run: DemoRun) -> BreakerStory:
             for attempt in outcome.attempts
         ),
     )
+
+
+def stats_dict(stats: QueueStats) -> dict[str, Any]:
+    """Return counts, rates and breakers as data for JSON."""
+    data = {one.name: getattr(stats, one.name) for one in fields(stats)}
+    return {**data, "breakers": dict(stats.breakers)}
 
 
 def dead_letter_dict(record: JobRecord) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The demo's queue: jobs go in, records and events come out."""
 
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,13 +10,15 @@ from typing import Any
 from knock.cli.demo_plan import FAULTS, FLAKY, HASHES, STEPS, WORDS, Plan, Step
 from knock.core.job import JobRecord
 from knock.outcome import Outcome
-from knock.queue import QueueEvent, QueueInstance
-from knock.run.progress import Display, choose_display
+from knock.queue import QueueEvent, QueueInstance, QueueStats
+from knock.run.progress import Display, choose_display, progress_line
 from knock.supervisor.facts import BreakerChange, RunFacts, WorkerExit
 
 _RETRY_DELAY = 0.05
 # The progress is looked at so often.
 _LOOK_SECONDS = 0.2
+# A line where there is no terminal; it is all over too soon for one every ten seconds.
+_LINE_SECONDS = 2.0
 _BREAKER_STATES = {
     "breaker_opened": "open",
     "breaker_half_opened": "half_open",
@@ -28,13 +31,15 @@ class DemoRun:
     """What became of the jobs.
 
     ``outcomes`` has every job by its id. ``steps`` has for each step the ids of its jobs in the
-    order of the modules, ``faults`` those of the planted jobs by their type.
+    order of the modules, ``faults`` those of the planted jobs by their type. ``stats`` are those of
+    the queue when nothing was left to do.
     """
 
     outcomes: dict[int, Outcome[Any]]
     steps: dict[str, list[int]]
     faults: dict[str, int]
     dead_letters: list[JobRecord]
+    stats: QueueStats
     facts: RunFacts
 
 
@@ -117,6 +122,7 @@ def run_jobs(plan: Plan, workers: int, outage: Path) -> DemoRun:
     with queue:
         _watch(queue, witness, len(jobs.items))
         dead_letters = queue.get_dead_letter_items(len(jobs.items))
+        stats = queue.get_stats()
     ended_at = time.time()
     outcomes = {
         job_id: Outcome[Any](index, item, queue.get_job(job_id))
@@ -137,6 +143,7 @@ def run_jobs(plan: Plan, workers: int, outage: Path) -> DemoRun:
         steps=jobs.steps,
         faults=jobs.faults,
         dead_letters=dead_letters,
+        stats=stats,
         facts=facts,
     )
 
@@ -153,7 +160,7 @@ def _make_queue(workers: int) -> QueueInstance:
 
 
 def _watch(queue: QueueInstance, witness: Witness, total: int) -> None:
-    display = choose_display(None)
+    display = _choose_display()
     try:
         while not _is_done(queue):
             _show(queue, witness, total, display)
@@ -172,3 +179,31 @@ def _is_done(queue: QueueInstance) -> bool:
 def _show(queue: QueueInstance, witness: Witness, total: int, display: Display) -> None:
     stats = queue.get_stats()
     display.update(stats.completed + stats.failed, stats.failed, witness.retries, total)
+
+
+def _choose_display() -> Display:
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    return choose_display(None) if is_terminal or sys.stderr is None else _Lines(time.monotonic())
+
+
+class _Lines:
+    """See ``Display``: a plain line now and then."""
+
+    def __init__(self, started_at: float) -> None:
+        self._started_at = started_at
+        self._next_at = started_at + _LINE_SECONDS
+
+    def update(self, done: int, failed: int, retried: int, total: int | None) -> None:
+        """See ``Display``."""
+        now = time.monotonic()
+        if now >= self._next_at:
+            self._next_at = now + _LINE_SECONDS
+            line = progress_line(done, failed, retried, total, now - self._started_at)
+            sys.stderr.write(line + "\n")
+
+    def next_update(self) -> float | None:
+        """See ``Display``."""
+        return max(0.0, self._next_at - time.monotonic())
+
+    def close(self) -> None:
+        """See ``Display``."""

@@ -15,6 +15,7 @@ def result_text(result: DemoResult) -> str:
         _dead_letters(result),
         _faults(result),
         _breaker(result),
+        _accounts(result),
         _check(result),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections)
@@ -53,6 +54,15 @@ def _breaker(result: DemoResult) -> list[str]:
         f"breaker of {WORDS.name}: {states}",
         f"      {story.failed_attempts} attempts failed, {story.completed:,} of {story.jobs:,} "
         f"jobs completed - {_VERDICTS[story.is_as_planned]}",
+    ]
+
+
+def _accounts(result: DemoResult) -> list[str]:
+    stats = result.run.stats
+    return [
+        f"{len(result.run.outcomes):,} jobs in: {stats.completed:,} completed, "
+        f"{stats.dead:,} dead, {stats.queued + stats.processing:,} left - "
+        f"{_VERDICTS[result.is_accounted_for]}"
     ]
 
 
