@@ -232,7 +232,7 @@ class Session:
             if not messages:
                 self._handlers.warn_if_slow()
             for message in messages:
-                is_going_on = self._take_one(message)
+                is_going_on = self._take_one(message) and is_going_on
 
     def _take_one(self, message: Outbound) -> bool:
         """Return whether more is to come."""

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal, Protocol
 
 from knock.core.job import JobRecord
-from knock.errors import ConfigError, ForkedProcessError, QueueClosedError
+from knock.errors import ConfigError, ForkedProcessError, KnockError, QueueClosedError
 from knock.storage.base import Storage
 from knock.supervisor.messages import (
     Call,
@@ -51,15 +52,13 @@ class SupervisorClient:
 
     def post(self, message: Inbound) -> None:
         """Send a message; blocks while 10,000 jobs wait to be taken by the supervisor."""
-        self._check_process()
-        if self._reception.failure is not None:
-            raise self._reception.failure
-        if self._reception.ended is not None:
-            raise QueueClosedError("the supervisor has stopped")
+        self._check_owner()
+        self._reception.check()
         self._line.post(message)
 
-    def _check_process(self) -> None:
-        # What would answer a forked child is in its parent: it would wait for ever.
+    def _check_owner(self) -> None:
+        # What would answer a forked child is in its parent: it would wait for ever. Before any lock
+        # is taken: in a forked child nobody may be left to release it.
         if os.getpid() != self._owner:
             raise ForkedProcessError("a supervisor belongs to the process that started it")
 
@@ -89,7 +88,7 @@ class SupervisorClient:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until ``receive`` has something to return; False if the time ran out."""
-        self._check_process()
+        self._check_owner()
         return self._reception.wait(timeout)
 
     def receive(self, timeout: float | None = None) -> list[Outbound]:
@@ -98,13 +97,17 @@ class SupervisorClient:
         Waits for something up to ``timeout`` seconds (None: for ever), then returns an empty list.
         ``Ended`` or ``Failed`` is the last that comes.
         """
-        self._check_process()
+        self._check_owner()
         messages = self._reception.receive(timeout)
         if self._is_bounded:
-            records = count_records(messages)
-            if records and self._reception.failure is None and self._reception.ended is None:
-                self._line.post(Consumed(records))
+            self._consumed(count_records(messages))
         return messages
+
+    def _consumed(self, records: int) -> None:
+        if records:
+            # If it has ended by now, nobody counts any more; what was received counts all the same.
+            with suppress(KnockError):
+                self._line.post(Consumed(records))
 
     @property
     def failure(self) -> Exception | None:

@@ -98,6 +98,8 @@ class Supervisor:
             self._selector.close()
         except Exception as exc:  # noqa: BLE001 - callers must hear the end, whatever fails
             failure = failure or KnockError(f"the pool could not be closed: {exc!r}")
+        # What has gathered goes first: nobody listens after the last word.
+        self._publisher.flush()
         if failure is not None:
             self._publisher.tell(Failed(failure))
         elif self._is_over:

@@ -59,6 +59,8 @@ class PipeMailbox:
         messages: list[Inbound] = []
         for _, body in self._channel.receive():
             messages.extend(pickle.loads(body))
+        if self._channel.violation is not None:
+            raise ProtocolError(f"the caller cannot be understood: {self._channel.violation}")
         self.is_cut = self._channel.is_ended
         return messages
 
@@ -131,6 +133,8 @@ class _PipeLine:
         self._process = process
         self._reception = reception
         self._writing = threading.Lock()
+        # A frame, and how many bytes of it each call has sent.
+        self._under_way: tuple[memoryview, list[int]] = (memoryview(b""), [])
         self._is_cut = False
         self._reader = threading.Thread(target=self._read, name="knock-mailbox", daemon=True)
         self._reader.start()
@@ -140,27 +144,30 @@ class _PipeLine:
         data = encode_frame(_MESSAGES, pickle.dumps([message], 5))
         with self._writing:
             try:
-                self._socket.sendall(data)
+                self._send_rest()
+                self._under_way = (memoryview(data), [])
+                self._send_rest()
             except OSError as exc:
                 raise self._reception.failure or SupervisorLostError(
                     f"the supervisor process {self._process.pid} is gone"
                 ) from exc
 
+    def _send_rest(self) -> None:
+        # The exception of a signal may come between any two steps of Python, and half a frame must
+        # be completed by whoever posts next: what was sent is noted in one step with the sending,
+        # by ``extend`` and ``map``, which run no Python in between.
+        frame, sent = self._under_way
+        while (position := sum(sent)) < len(frame):
+            sent.extend(map(self._socket.send, (frame[position:],)))
+
     def _read(self) -> None:
-        decoder = FrameDecoder((_MESSAGES,))
-        while True:
-            try:
-                data = self._socket.recv(_READ_BYTES)
-            except OSError:
-                data = b""
-            if not data:
-                break
-            try:
-                for _, body in decoder.feed(data):
-                    self._reception.deliver(pickle.loads(body))
-            except ProtocolError as exc:
-                self._reception.fail(exc)
-                break
+        try:
+            self._deliver_all()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, who waits must hear of it
+            self._reception.fail(
+                SupervisorLostError(f"the supervisor cannot be understood: {exc!r}")
+            )
+            return
         if self._reception.ended is None:
             code = self._process.wait()
             self._reception.fail(
@@ -168,6 +175,20 @@ class _PipeLine:
                 if self._is_cut
                 else SupervisorLostError(f"the supervisor process died: {_how(code)}")
             )
+
+    def _deliver_all(self) -> None:
+        decoder = FrameDecoder((_MESSAGES,))
+        while data := self._receive():
+            for _, body in decoder.feed(data):
+                self._reception.deliver(pickle.loads(body))
+            if decoder.failure is not None:
+                raise ProtocolError(decoder.failure)
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(_READ_BYTES)
+        except OSError:
+            return b""
 
     def close(self) -> None:
         """See ``Line``."""

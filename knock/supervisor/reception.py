@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from knock.errors import QueueClosedError
 from knock.supervisor.messages import Ended, Failed, Finished, Logged, Outbound, Reply
 
 # Log lines beyond this are dropped, so that a chatty job cannot fill the caller's memory.
@@ -51,6 +52,7 @@ class Reception:
                     self._fail(message.error)
                 elif isinstance(message, Ended):
                     self.ended = message
+                    self._dismiss(QueueClosedError("the supervisor has stopped"))
             self._arrival.notify_all()
 
     def fail(self, error: Exception) -> None:
@@ -63,10 +65,14 @@ class Reception:
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
-        waiters, self._waiters = self._waiters, {}
-        for waiter in waiters.values():
-            waiter.error = error
-            waiter.event.set()
+        self._dismiss(error)
+
+    def _dismiss(self, error: Exception) -> None:
+        # A copy: somebody may be about to add himself, who then looks for the failure.
+        for waiter in list(self._waiters.values()):
+            if not waiter.event.is_set():
+                waiter.error = error
+                waiter.event.set()
 
     def _reply(self, reply: Reply) -> None:
         waiter = self._waiters.pop(reply.request, None)
@@ -85,6 +91,13 @@ class Reception:
 
     # --- the waiting side ---
 
+    def check(self) -> None:
+        """Raise why nothing will come any more, if that is so."""
+        if self.failure is not None:
+            raise self.failure.with_traceback(None)
+        if self.ended is not None:
+            raise QueueClosedError("the supervisor has stopped")
+
     def ask(
         self,
         post: Callable[[int], None],
@@ -98,10 +111,8 @@ class Reception:
         """
         request, waiter = next(self._requests), _Waiter()
         self._waiters[request] = waiter
-        if self.failure is not None:
-            self._waiters.pop(request, None)
-            raise self.failure
         try:
+            self.check()
             post(request)
             is_answered = waiter.event.wait(timeout)
         except BaseException:
@@ -112,8 +123,10 @@ class Reception:
             if give_up is not None:
                 give_up(request)
             raise TimeoutError(f"no answer within {timeout} s")
+        self._waiters.pop(request, None)
         if waiter.error is not None:
-            raise waiter.error
+            # One error may be for many: none shall see the others' tracebacks.
+            raise waiter.error.with_traceback(None)
         return waiter.value
 
     def wait(self, timeout: float | None) -> bool:

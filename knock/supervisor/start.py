@@ -1,5 +1,7 @@
 """Starting a supervisor where it is wanted."""
 
+import os
+
 from knock.storage.base import Storage
 from knock.supervisor.client import Place, Starter, SupervisorClient
 from knock.supervisor.options import SupervisorOptions
@@ -19,5 +21,19 @@ def start_supervisor(
         ConfigError: The storage cannot be sent to another process.
         WorkerBootError: The process cannot be started.
     """
+    _occupy_standard_streams()
     starter: Starter = start_in_thread if place == "thread" else start_in_process
     return starter(options, storage)
+
+
+def _occupy_standard_streams() -> None:
+    """Open ``/dev/null`` for those of 0 to 2 that are closed, as after ``2>&-``.
+
+    A socket would get such a number, and whatever is written to standard error would go into it.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest free number, which is this one; inherited by all that is started.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)

@@ -90,8 +90,9 @@ class ThreadMailbox:
             if self._is_closed:
                 raise self._reception.failure or QueueClosedError("the supervisor has stopped")
             self._inbound.append(message)
+            # The flag is the supervisor's: if it were cleared here, a signal's exception before the
+            # writing would leave it asleep for ever.
             if self._is_asleep:
-                self._is_asleep = False
                 os.eventfd_write(self._wake.fd, 1)
 
     def cut(self) -> None:

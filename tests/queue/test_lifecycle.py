@@ -1,6 +1,7 @@
 """How a queue starts, stops, pauses and fails, wherever the supervisor runs."""
 
 import asyncio
+import os
 import threading
 import time
 
@@ -220,3 +221,13 @@ def test_it_works_beside_a_running_event_loop(queue):
         return await asyncio.gather(*[asyncio.to_thread(queue.result, i, 30) for i in ids])
 
     assert asyncio.run(main()) == [0, 2, 4, 6, 8]
+
+
+def test_a_queue_whose_workers_cannot_start_can_be_stopped(make_queue):
+    queue = make_queue(initializer=os._exit, initargs=(70,))
+    queue.on("worker_exited", lambda event: None)
+    queue.process("double", jobs.double)
+    queue.start()
+    with pytest.raises(WorkerBootError):
+        queue.result(queue.add("double", 1), 30)
+    queue.stop()
