@@ -2,8 +2,8 @@
 
 import logging
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
@@ -146,19 +146,42 @@ class _Run:
         self._batch = batch
         self._options = options
         self._outcomes: dict[int, Outcome[Any]] = {}
+        self._report: PoolReport[Any] | None = None
 
     def report(self) -> PoolReport[Any]:
+        is_interrupted = False
+        try:
+            is_interrupted = self._run()
+        except KeyboardInterrupt:
+            # It came so late that all is done: what there is to report is not lost to it.
+            is_interrupted = True
+            if self._report is None:
+                raise
+        if self._report is None:
+            raise RuntimeError("a batch without a report: a bug in knock")
+        if is_interrupted:
+            raise PoolInterrupted(self._report)
+        return self._report
+
+    def _run(self) -> bool:
+        """Run to the end and make the report; return whether Ctrl-C was pressed."""
         batch = self._batch
+        is_interrupted = False
         try:
             batch.display = choose_display(self._options.progress)
             try:
                 self._work()
+                self._name_the_rest()
             except KeyboardInterrupt:
+                is_interrupted = True
                 self._interrupted()
-                raise PoolInterrupted(self._finish()) from None
-            return self._finish()
+                with suppress(KeyboardInterrupt):
+                    self._name_the_rest()
+            with batch.shield.closed():
+                self._report = self._finish()
         finally:
             batch.close()
+        return is_interrupted
 
     def _work(self) -> None:
         batch = self._batch
@@ -166,12 +189,12 @@ class _Run:
             if room := batch.room():
                 self._pull(room)
             # With nothing pending, as after an empty input, nothing would ever come.
-            self._keep(batch.take(wait=not batch.room() and batch.is_pending))
+            self._keep(wait=not batch.room() and batch.is_pending)
             if batch.stop_reason is not None:
                 break
         batch.stop(None)
         while batch.facts is None:
-            self._keep(batch.take(wait=True))
+            self._keep(wait=True)
 
     def _pull(self, limit: int) -> None:
         try:
@@ -180,22 +203,28 @@ class _Run:
             add_note(exc, len(self._outcomes))
             raise
 
-    def _keep(self, endings: Iterable[Ending]) -> None:
-        items, outcomes = self._batch.feed.items, self._outcomes
+    def _keep(self, *, wait: bool, longest: float | None = None) -> None:
+        self._batch.gather(wait=wait, longest=longest)
+        self._keep_gathered()
+
+    def _keep_gathered(self) -> None:
+        items, endings = self._batch.feed.items, self._batch.endings
         for index, record in endings:
-            outcomes[index] = Outcome(index, items[index], record)
+            self._outcomes[index] = Outcome(index, items[index], record)
+        # Only now: Ctrl-C may have come in between, then all of it is kept once more.
+        endings.clear()
 
     def _interrupted(self) -> None:
         """End early: Ctrl-C was pressed; each further one kills what still runs."""
         batch = self._batch
-        batch.stop_reason = "interrupted"
+        batch.stop_reason = batch.stop_reason or "interrupted"
         grace = INTERRUPT_GRACE_SECONDS
         while batch.facts is None:
             try:
                 batch.stop(grace)
                 self._say_what_happens(grace)
                 while batch.facts is None:
-                    self._keep(batch.take(wait=True, longest=_LOOK_SECONDS))
+                    self._keep(wait=True, longest=_LOOK_SECONDS)
             except KeyboardInterrupt:
                 grace = 0.0
 
@@ -206,13 +235,17 @@ class _Run:
                 "Ctrl-C again kills them\n"
             )
 
+    def _name_the_rest(self) -> None:
+        feed = self._batch.feed
+        if not feed.is_over and self._batch.total is not None:
+            feed.pull_rest()
+
     def _finish(self) -> PoolReport[Any]:
         batch, outcomes = self._batch, self._outcomes
         facts = batch.facts
         if facts is None:
             raise RuntimeError("the supervisor ended without its facts: a bug in knock")
-        if not batch.feed.is_over and batch.total is not None:
-            batch.feed.pull_rest()
+        self._keep_gathered()
         items = batch.feed.items
         for index in range(len(items)):
             if index not in outcomes:
@@ -263,21 +296,20 @@ def _iterate(
 
 def _endings(batch: Batch) -> Iterator[Ending]:
     """Feed the batch and yield what ends, one at a time, until it is over."""
-    taken: deque[Ending] = deque()
-    count = 0
-    while taken or not batch.feed.is_over or batch.is_pending:
-        if room := batch.room(len(taken)):
+    endings, count = batch.endings, 0
+    while not batch.feed.is_over or batch.is_pending:
+        if room := batch.room():
             try:
                 batch.pull(room)
             except Exception as exc:
                 add_note(exc, count)
                 raise
-        if not taken:
+        if not endings:
             if batch.stop_reason is not None:
                 break
-            taken.extend(batch.take(wait=not batch.room() and batch.is_pending))
-        if taken:
+            batch.gather(wait=not batch.room() and batch.is_pending)
+        if endings:
             count += 1
-            yield taken.popleft()
+            yield endings.popleft()
     batch.stop(None)
     yield from batch.drain()

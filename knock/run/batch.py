@@ -6,6 +6,7 @@ supervisor, elsewhere, dispatches and enforces limits whatever this thread does.
 
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from time import monotonic
@@ -13,7 +14,6 @@ from typing import Any
 
 from knock import config
 from knock.core.job import JobRecord, JobState
-from knock.core.policy import StopRule
 from knock.errors import KnockError, QueueClosedError, SerializationError
 from knock.outcome import Outcome
 from knock.pool.clock import Clock
@@ -36,7 +36,6 @@ from knock.supervisor.messages import (
     Finished,
     Logged,
     Outbound,
-    SetStopRule,
     Stop,
     Subscribe,
 )
@@ -63,7 +62,14 @@ def job_type_of(fn: Callable[..., Any]) -> str:
 
 
 class Batch:
-    """One batch. ``stop_reason`` is why it ended before its input did."""
+    """One batch.
+
+    Attributes:
+        endings: Which items have come to an end, each index with its record, until somebody takes
+            them out. They gather here, not in a local variable, so that Ctrl-C loses none.
+        stop_reason: Why the batch ended before its input did.
+        facts: The run from the supervisor's side, once that has ended.
+    """
 
     def __init__(
         self,
@@ -88,8 +94,8 @@ class Batch:
         self._window = Window(options.workers, monotonic())
         self._pending = 0
         self._done = self._failed = self._retried = 0
-        # Endings that no message will bring, and who else waits for a job's.
-        self._known: list[Ending] = []
+        self.endings: deque[Ending] = deque()
+        # By the index of the item whose job runs: who else waits for it.
         self._twins: dict[int, list[int]] = {}
         self._returned: bytes | None = None
         self._failure: Exception | None = None
@@ -125,26 +131,20 @@ class Batch:
 
     @property
     def is_pending(self) -> bool:
-        """Whether endings are to come, or are here and were not taken."""
-        return bool(self._pending or self._known)
+        """Whether endings are to come, or are here and were not taken out."""
+        return bool(self._pending or self.endings)
 
-    def room(self, held: int = 0) -> int:
-        """Return how much of the input should be pulled now.
-
-        ``held`` is how many endings were taken and wait for the consumer.
-        """
+    def room(self) -> int:
+        """Return how much of the input should be pulled now."""
         if self.feed.is_over or self.stop_reason is not None or self.facts is not None:
             return 0
-        return self._window.room(self._pending + held)
+        return self._window.room(self._pending + len(self.endings))
 
     def pull(self, limit: int) -> None:
         """Pull up to ``limit`` items and add their jobs."""
         bit = self.feed.pull(min(limit, CHUNK_ITEMS))
         with self.shield.closed():
             self._add(bit)
-        if self.feed.is_over and self._options.stop_rate is not None and self.total is None:
-            rule = StopRule(rate=self._options.stop_rate, total=self.feed.pulled)
-            self._client.post(SetStopRule(rule))
 
     def _add(self, bit: Bit) -> None:
         if bit.stale:
@@ -153,39 +153,37 @@ class Batch:
             self._pending += len(bit.jobs)
             self._client.post(Enqueue(None, bit.jobs, bit.definitions))
         for index, record in bit.stored:
-            self._ended(index, record, self._known)
+            self._ended(index, record)
         for index, first in bit.twins:
             self._follow(index, first)
 
     def _follow(self, index: int, first: int) -> None:
         [record] = self._client.call("get", [self._first_id + first])
         if record is not None and record.state.is_final:
-            self._ended(index, record, self._known)
+            self._ended(index, record)
         else:
             self._twins.setdefault(first, []).append(index)
 
     # --- taking ---
 
-    def take(self, *, wait: bool, longest: float | None = None) -> list[Ending]:
-        """Return which items have come to an end; wait for something if ``wait``.
+    def gather(self, *, wait: bool, longest: float | None = None) -> None:
+        """Add to ``endings`` what has ended; wait for something to come if ``wait``.
 
-        Raises whatever the supervisor failed with.
+        Raises whatever the supervisor failed with, once there are no more endings.
         """
-        endings, self._known = self._known, []
-        if wait and not endings and self._failure is None:
+        if wait and not self.endings and self._failure is None:
             self._client.wait(_sooner(self.display.next_update(), longest))
         with self.shield.closed():
             for message in self._client.receive(0):
-                self._hear(message, endings)
+                self._hear(message)
         self.display.update(self._done, self._failed, self._retried, self.total)
-        if self._failure is not None and not endings:
+        if self._failure is not None and not self.endings:
             raise self._failure
-        return endings
 
-    def _hear(self, message: Outbound, endings: list[Ending]) -> None:
+    def _hear(self, message: Outbound) -> None:
         match message:
             case Finished():
-                self._finished(message.records, endings)
+                self._finished(message.records)
             case Events():
                 for event in message.events:
                     if event.name == "retrying":
@@ -200,24 +198,24 @@ class Batch:
             case Failed():
                 self._failure = message.error
 
-    def _finished(self, records: list[JobRecord], endings: list[Ending]) -> None:
+    def _finished(self, records: list[JobRecord]) -> None:
         self._pending -= len(records)
         self._window.took(records, monotonic())
         for record in records:
             index = record.spec.id - self._first_id
-            self._ended(index, record, endings)
+            self._ended(index, record)
             if self._twins:
                 for twin in self._twins.pop(index, ()):
-                    self._ended(twin, record, endings)
+                    self._ended(twin, record)
 
-    def _ended(self, index: int, record: JobRecord, endings: list[Ending]) -> None:
+    def _ended(self, index: int, record: JobRecord) -> None:
         self._done += 1
         if record.state is JobState.DEAD:
             self._failed += 1
         spec = record.spec
         if len(spec.payload) > _KEPT_PAYLOAD_BYTES:
             record = replace(record, spec=replace(spec, payload=b""))
-        endings.append((index, record))
+        self.endings.append((index, record))
 
     # --- ending ---
 
@@ -231,9 +229,12 @@ class Batch:
                 pass  # it has stopped already, which is still to be taken
 
     def drain(self) -> Iterator[Ending]:
-        """Yield what still ends until the supervisor has ended."""
-        while self.facts is None:
-            yield from self.take(wait=True)
+        """Take out and yield what still ends until the supervisor has ended."""
+        while self.facts is None or self.endings:
+            if not self.endings:
+                self.gather(wait=True)
+            while self.endings:
+                yield self.endings.popleft()
 
     def close(self) -> None:
         """End the supervisor now, if it has not ended, and leave terminal and storage in order."""
@@ -247,6 +248,7 @@ class Batch:
     def _end_in_order(self) -> None:
         # What has finished is to be found in the storage, wherever the supervisor is.
         self.display = Silence()
+        self.endings.clear()
         try:
             self.stop(0.0)
             for _ in self.drain():
