@@ -9,6 +9,7 @@ Rule 3: when the supervisor vanishes (end of file on the socket), it kills every
 Rule 4: between a fork and ``worker_main`` nothing is done that can fail.
 """
 
+import array
 import ctypes
 import gc
 import importlib
@@ -125,9 +126,14 @@ def _tell(state: _State, message: dict[str, Any], fds: tuple[int, ...] = ()) -> 
 
 def receive_fds(peer: socket.socket, limit: int) -> tuple[bytes, list[int]]:
     """Receive one message and its descriptors, which no program that is executed inherits."""
-    flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-    data, fds, _, _ = socket.recv_fds(peer, MESSAGE_BYTES, limit, flags)
-    return data, fds
+    # Not socket.recv_fds, which pays no heed to its flags.
+    fds = array.array("i")
+    room = socket.CMSG_LEN(limit * fds.itemsize)
+    data, messages, _, _ = peer.recvmsg(MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, body in messages:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(body[: len(body) // fds.itemsize * fds.itemsize])
+    return data, list(fds)
 
 
 # --- births ---------------------------------------------------------------------------------------
@@ -349,7 +355,9 @@ def _kill_everything(state: _State) -> None:
         _sweep(state)
         if not _reap_all():
             return
-        select.select([], [], [], _SWEEP_TURN_MS / 1000)
+        # Woken by the next death; some are not told, of those that fell to this process dead.
+        if select.select([state.wake_fds[0]], [], [], _SWEEP_TURN_MS / 1000)[0]:
+            os.read(state.wake_fds[0], 4096)
 
 
 def _reap_all() -> bool:

@@ -84,9 +84,13 @@ class Drive:
         return tickets
 
     def kill(
-        self, ticket: int | None, worker: int = 0, cause: KillCause = KillCause.TIMEOUT
+        self,
+        ticket: int | None,
+        worker: int = 0,
+        cause: KillCause = KillCause.TIMEOUT,
+        generation: int = 1,
     ) -> list[Event]:
-        return self._told(self.pool.kill(worker, 1, ticket, cause))
+        return self._told(self.pool.kill(worker, generation, ticket, cause))
 
     def revoke(self, *tickets: int) -> list[int]:
         [answer] = self._told(self.pool.revoke(0, 1, tickets))

@@ -1,5 +1,6 @@
 """What workers are made to do. One processor calls whatever its item says."""
 
+import ast
 import ctypes
 import os
 import signal
@@ -37,6 +38,13 @@ def wait(witness: Witness, gate: Gate, fact: object = "waits") -> object:
     witness.note(fact)
     gate.pass_through()
     return fact
+
+
+def note_and_take_time(witness: Witness, seconds: float) -> None:
+    witness.note("took time")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
 
 
 def take_time(seconds: float) -> float:
@@ -127,6 +135,20 @@ def breed_and_die(witness: Witness) -> None:
     kill_oneself()
 
 
+def wait_with_orphan(witness: Witness, gate: Gate) -> None:
+    """Work with a helper whose parent is gone, but that has stayed in the session."""
+    child = os.fork()
+    if not child:
+        grandchild = os.fork()
+        if grandchild:
+            witness.note(grandchild)
+            os._exit(0)
+        time.sleep(1000)
+        os._exit(0)
+    os.waitpid(child, 0)
+    gate.pass_through()
+
+
 # --- lies ---
 
 
@@ -149,6 +171,20 @@ def open_things() -> set[str]:
             status = os.fstat(fd)
             names.add(f"{os.readlink(f'/proc/self/fd/{fd}')} {status.st_dev} {status.st_ino}")
     return names
+
+
+def open_things_of_a_program() -> set[str]:
+    """What a program sees that is executed with every descriptor that lets itself be inherited."""
+    code = "from tests.process.jobs import open_things; print(repr(open_things()))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    output = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        stdout=subprocess.PIPE,
+        check=True,
+        close_fds=False,
+    ).stdout
+    return set(ast.literal_eval(output.decode())) if output.strip() != b"set()" else set()
 
 
 def write_garbage(witness: Witness) -> None:
@@ -209,6 +245,14 @@ def flood_log(lines: int) -> None:
     assert job is not None
     for number in range(lines):
         job.log(f"line {number}")
+
+
+def log_for_ever(witness: Witness) -> None:
+    job = DESK.job()
+    assert job is not None
+    witness.note("logs")
+    while True:
+        job.log("and on it goes " * 50)
 
 
 # --- what a worker finds around it ---
