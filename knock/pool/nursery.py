@@ -355,7 +355,7 @@ def _kill_everything(state: _State) -> None:
         _sweep(state)
         if not _reap_all():
             return
-        # Woken by the next death; some are not told, of those that fell to this process dead.
+        # Woken by the next death. Those that fall to this process may come at any time.
         if select.select([state.wake_fds[0]], [], [], _SWEEP_TURN_MS / 1000)[0]:
             os.read(state.wake_fds[0], 4096)
 
