@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from knock.errors import ProtocolError, QueueClosedError, SupervisorLostError
+from knock.errors import ProtocolError, QueueClosedError, SupervisorLostError, WorkerBootError
 from knock.pool.channel import channel_pair
 from knock.protocol.frame import encode_frame
-from knock.supervisor.messages import Ended, Enqueue, Pause, Stop
+from knock.supervisor.messages import Ended, Enqueue, Failed, Pause, Stop
 from knock.supervisor.process import _MESSAGES, _PipeLine
 from knock.supervisor.reception import Reception
 from tests.process import jobs as make
@@ -118,3 +118,12 @@ def test_who_waits_when_the_supervisor_ends_is_told(caller, witness):
     caller.client.post(Stop(caller.clock.now()))
     thread.join(10)
     assert len(told) == 1
+
+
+def test_the_last_word_comes_last(call_up):
+    caller = call_up(initializer=make.leave_at_boot)
+    caller.subscribe("worker_exited", finished=True)
+    failed = caller.hear_last(Failed)
+    assert isinstance(failed.error, WorkerBootError)
+    assert caller.messages.index(failed) == len(caller.messages) - 1
+    assert caller.client.receive(0) == []
