@@ -25,7 +25,6 @@ from knock.supervisor.messages import (
 )
 from tests.process import jobs as make
 from tests.supervisor import jobs
-from tests.supervisor.storages import Unreliable
 from tests.witness import wait_for
 
 pytestmark = pytest.mark.process
@@ -299,6 +298,8 @@ def test_stats_and_counts_agree(caller):
     caller.add((make.square, 3), run_at=caller.clock.now() + 100)
     for job_id in (1, 2, 3):
         caller.watch(job_id)
+    # One worker may have done all of it before the other was there.
+    wait_for(lambda: caller.stats().workers == 2)
     counts, stats = caller.client.call("counts"), caller.stats()
     assert (counts.completed, counts.dead, counts.queued, counts.delayed) == (2, 1, 1, 1)
     assert (stats.completed, stats.failed, stats.added, stats.workers) == (2, 1, 4, 2)
@@ -392,16 +393,3 @@ def test_a_job_cannot_add_what_nobody_can_run_nor_ask_for_anything_else(caller):
     error = caller.watch(unknown).attempts[-1].error
     assert error.type_name.endswith("ProcessorNotFoundError")
     assert b"no such verb" in caller.value(nonsense)
-
-
-# --- storages that fail ---------------------------------------------------------------------------
-
-
-def test_nothing_is_lost_when_the_storage_is_away_now_and_then(call_up, witness):
-    caller = call_up(storage=Unreliable(seed=4))
-    caller.subscribe(finished=True)
-    ids = caller.add(*[(make.note, witness, n) for n in range(200)])
-    caller.hear(lambda: len(caller.finished()) == 200)
-    assert sorted(record.spec.id for record in caller.finished()) == ids
-    assert {record.state for record in caller.finished()} == {JobState.COMPLETED}
-    assert sorted(map(int, witness.facts())) == list(range(200))

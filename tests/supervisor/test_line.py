@@ -83,7 +83,9 @@ def test_a_supervisor_that_hears_nonsense_says_so_and_ends(in_process):
     wait_gone(pids, 5)
 
 
-@pytest.mark.parametrize("said", [NONSENSE, encode_frame(_MESSAGES, b"no pickle")])
+@pytest.mark.parametrize(
+    "said", [NONSENSE, encode_frame(_MESSAGES, b"no pickle")], ids=["no frame", "no pickle"]
+)
 def test_a_caller_that_hears_nonsense_says_so(said):
     mine, theirs = channel_pair()
     process = subprocess.Popen([sys.executable, "-c", ""])
