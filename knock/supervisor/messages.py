@@ -4,7 +4,7 @@ Every message is a dataclass; *inbound* ones go to the supervisor, *outbound* on
 A ``request`` number asks for a ``Reply`` with the same number.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -265,11 +265,3 @@ class SupervisorStats:
     in_flight: int = 0
     workers: int = 0
     is_paused: bool = False
-
-
-def names_of(events: Sequence[str]) -> frozenset[str]:
-    """Return the names as a set; ``ValueError`` for one that is no event's name."""
-    unknown = set(events) - EVENT_NAMES
-    if unknown:
-        raise ValueError(f"no such event: {', '.join(sorted(map(repr, unknown)))}")
-    return frozenset(events)
