@@ -15,6 +15,10 @@ START_METHODS: tuple[StartMethod, ...] = ("forkserver", "spawn", "fork")
 # Longer than any job, and small enough that sums stay exact to the microsecond.
 MAX_SECONDS = 10.0**9
 MAX_COUNT = 10**9
+# More than any machine has cores for; a mistake would start them all.
+MAX_WORKERS = 4096
+# A shorter limit cannot be told from a mistake: None is "no limit", never 0.
+MIN_TIMEOUT = 0.001
 MAX_SIZE = 1 << 62
 MAX_TYPE_CHARS = 255
 # A message names the value, but need not hold all of it.
@@ -65,6 +69,26 @@ def count(name: str, value: object, *, minimum: int = 0, maximum: int = MAX_COUN
     if not minimum <= number <= maximum:
         raise ConfigError(f"{name} must be between {minimum} and {maximum}, not {_shown(value)}")
     return number
+
+
+def timeout(name: str, value: object) -> float | None:
+    """Return a limit of at least a millisecond, in seconds; None is no limit.
+
+    Raises:
+        ConfigError: As ``seconds``.
+    """
+    return seconds(name, value, allow_none=True, minimum=MIN_TIMEOUT)
+
+
+def workers(name: str, value: object) -> int:
+    """Return a number of worker processes, 1 to 4096; None is one for each usable core.
+
+    Raises:
+        ConfigError: As ``count``.
+    """
+    if value is None:
+        return usable_cores()[0]
+    return count(name, value, minimum=1, maximum=MAX_WORKERS)
 
 
 def fraction(name: str, value: object) -> float:
@@ -214,7 +238,7 @@ def _read_text(path: str) -> str:
         return file.read()
 
 
-def thread_cap(workers: int) -> int:
+def thread_cap(worker_count: int) -> int:
     """Return how many threads the numeric libraries of each worker may use, at least 1."""
     cores, _ = usable_cores()
-    return max(1, cores // workers)
+    return max(1, cores // worker_count)

@@ -3,12 +3,12 @@
 import io
 import linecache
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
-from knock.errors import ResultDecodeError, SerializationError
+from knock.errors import ConfigError, ResultDecodeError, SerializationError
 from knock.pool.culprit import describe_failure
 from knock.pool.value import (
     PROTOCOL,
@@ -22,6 +22,27 @@ from knock.pool.value import (
 _dumps, _loads = pickle.dumps, pickle.loads
 
 RetryOn = tuple[type[BaseException], ...] | Callable[[BaseException], bool]
+
+
+def check_retry_on(value: object) -> RetryOn:
+    """Return ``retry_on`` as exception classes or a predicate.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if _is_exception_class(value):
+        return (value,)
+    if isinstance(value, Sequence) and all(_is_exception_class(cls) for cls in value):
+        return tuple(value)
+    if callable(value) and not isinstance(value, type):
+        return value
+    raise ConfigError(
+        f"retry_on must be exception classes or a function of the exception, not {value!r}"
+    )
+
+
+def _is_exception_class(value: object) -> TypeGuard[type[BaseException]]:
+    return isinstance(value, type) and issubclass(value, BaseException)
 
 
 class Style(StrEnum):

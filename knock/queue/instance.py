@@ -18,10 +18,11 @@ from knock.queue.intake import AddOptions, check_key, check_keys
 from knock.queue.policy import PolicyOptions, build_policy
 from knock.queue.registry import Registry
 from knock.queue.runtime import Runtime, runtime_in_worker, runtime_of
-from knock.queue.settings import check_settings, choose_storage
+from knock.queue.session import Settings
 from knock.queue.stats import QueueStats
-from knock.storage.base import Storage
+from knock.storage import InMemoryStorage, Storage, choose_storage
 from knock.supervisor.messages import EVENT_NAMES
+from knock.supervisor.setup import check_setup
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,16 +98,20 @@ class Queue:
                 breaker=breaker,
             ),
         )
-        settings = check_settings(
-            concurrency=concurrency,
-            supervisor=supervisor,
-            start_method=start_method,
-            initializer=initializer,
-            initargs=initargs,
-            preload=preload,
-            retention=retention,
+        settings = Settings(
+            setup=check_setup(
+                workers=config.workers("concurrency", concurrency),
+                supervisor=supervisor,
+                start_method=start_method,
+                initializer=initializer,
+                initargs=initargs,
+                preload=preload,
+            ),
+            retention=config.seconds("retention", retention, allow_none=True),
         )
-        self._runtime = runtime_of(choose_storage(storage), Registry(policy), settings)
+        chosen = choose_storage(storage)
+        used = InMemoryStorage() if chosen is None else chosen
+        self._runtime = runtime_of(used, Registry(policy), settings)
         tidy_up_after(self, self._runtime.leftovers, self._runtime.handlers)
 
     def _here(self) -> Runtime:

@@ -10,7 +10,6 @@ from knock.core.job import NO_OPTIONS, UNSET, JobOptions, JobSpec, Priority, Uns
 from knock.errors import ConfigError, SerializationError
 from knock.pool.clock import Clock
 from knock.pool.definition import ItemPickler
-from knock.queue.policy import MIN_TIMEOUT
 
 
 class AddOptions(TypedDict, total=False):
@@ -131,9 +130,7 @@ def _check_options(timeout: float | Unset | None, retry_attempts: int | Unset) -
     if timeout is UNSET and retry_attempts is UNSET:
         return NO_OPTIONS
     return JobOptions(
-        timeout=timeout
-        if isinstance(timeout, Unset)
-        else config.seconds("timeout", timeout, allow_none=True, minimum=MIN_TIMEOUT),
+        timeout=timeout if isinstance(timeout, Unset) else config.timeout("timeout", timeout),
         retry_attempts=retry_attempts
         if isinstance(retry_attempts, Unset)
         else config.count("retry_attempts", retry_attempts),

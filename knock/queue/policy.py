@@ -8,10 +8,6 @@ from knock import config
 from knock.core.job import UNSET, Unset
 from knock.core.policy import BreakerPolicy, JobPolicy
 from knock.errors import ConfigError
-from knock.pool.definition import RetryOn
-
-# Shorter than this nothing can be told from a mistake: None is "no limit", never 0.
-MIN_TIMEOUT = 0.001
 
 
 class PolicyOptions(TypedDict, total=False):
@@ -84,10 +80,6 @@ def _build_breaker(base: BreakerPolicy | None, checked: Mapping[str, Any]) -> Br
     return replace(BreakerPolicy() if base is None else base, threshold=threshold)
 
 
-def _timeout(name: str, value: object) -> float | None:
-    return config.seconds(name, value, allow_none=True, minimum=MIN_TIMEOUT)
-
-
 def _count(name: str, value: object) -> int:
     return config.count(name, value)
 
@@ -123,7 +115,7 @@ def _breaker(name: str, value: object) -> BreakerPolicy | None:
 
 
 _CHECKS: Mapping[str, Callable[[str, object], object]] = {
-    "timeout": _timeout,
+    "timeout": config.timeout,
     "retry_attempts": _count,
     "retry_delay": _delay,
     "retry_delay_max": _delay,
@@ -134,21 +126,3 @@ _CHECKS: Mapping[str, Callable[[str, object], object]] = {
     "breaker": _breaker,
     "max_concurrency": _positive,
 }
-
-
-def check_retry_on(value: object) -> RetryOn | None:
-    """Return ``retry_on`` as exception classes or a predicate; None is any exception.
-
-    Raises:
-        ConfigError: It is neither.
-    """
-    if value is None:
-        return None
-    classes = value if isinstance(value, tuple) else (value,)
-    if all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
-        return cast("tuple[type[BaseException], ...]", classes)
-    if isinstance(value, type) or not callable(value):
-        raise ConfigError(
-            f"retry_on must be exception classes or a function of the exception, not {value!r}"
-        )
-    return cast("Callable[[BaseException], bool]", value)

@@ -8,8 +8,8 @@ from typing import Any
 from knock import config
 from knock.core.policy import JobPolicy
 from knock.errors import ConfigError
-from knock.pool.definition import Processor, RetryOn, Style
-from knock.queue.policy import PolicyOptions, build_policy, check_retry_on
+from knock.pool.definition import Processor, RetryOn, Style, check_retry_on
+from knock.queue.policy import PolicyOptions, build_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Registry:
             ConfigError: Something is of the wrong type or out of range.
         """
         policy = build_policy(self._base, options)
-        return Registration(config.job_type(job_type), check_retry_on(retry_on), policy)
+        classes = None if retry_on is None else check_retry_on(retry_on)
+        return Registration(config.job_type(job_type), classes, policy)
 
     def make_processor(self, registration: Registration, fn: Callable[..., Any]) -> Processor:
         """Return the processor for a registration.

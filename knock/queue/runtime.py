@@ -18,8 +18,7 @@ from knock.queue.forward import ForwardDesk
 from knock.queue.handlers import EventHandler, Handlers
 from knock.queue.intake import Intake, Terms
 from knock.queue.registry import Registration, Registry
-from knock.queue.session import Known, Session, open_session
-from knock.queue.settings import Settings
+from knock.queue.session import Known, Session, Settings, open_session
 from knock.queue.signals import serve
 from knock.queue.stats import NO_TOTALS, QueueStats
 from knock.storage.base import Storage

@@ -2,20 +2,16 @@
 
 import logging
 import pickle
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from knock import config
 from knock.core.job import JobRecord, JobSpec, JobState
 from knock.core.policy import JobPolicy
 from knock.errors import JobNotFoundError, KnockError
 from knock.pool.clock import Clock
-from knock.pool.definition import Processor, dump_definitions
-from knock.pool.settings import PoolSettings
+from knock.pool.definition import Processor
 from knock.queue.handlers import Handlers
-from knock.queue.settings import Settings
 from knock.queue.stats import NO_TOTALS, RateMeter, Snapshot, Totals
 from knock.storage.base import Storage
 from knock.supervisor.client import SupervisorClient
@@ -34,6 +30,7 @@ from knock.supervisor.messages import (
     SupervisorStats,
 )
 from knock.supervisor.options import SupervisorOptions
+from knock.supervisor.setup import Setup
 from knock.supervisor.start import start_supervisor
 
 logger = logging.getLogger("knock.queue")
@@ -42,6 +39,14 @@ job_logger = logging.getLogger("knock.job")
 # How long a handler may run until it is looked at again.
 _HANDLER_CHECK_SECONDS = 5.0
 _OWN_MODULE = "knock.queue.instance"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a queue's supervisor is started. See ``Queue`` for each."""
+
+    setup: Setup
+    retention: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,25 +290,18 @@ def open_session(
         ConfigError: The storage cannot be sent to a supervisor process.
         SerializationError: A processor or the initializer cannot be sent to the workers.
     """
-    definitions = dump_definitions(settings.initializer, settings.initargs, known.processors)
+    pool = settings.setup.pool_settings(known.processors)
     # A processor that holds the queue: each worker would spend longer on importing this package
     # than on being forked.
-    own = (_OWN_MODULE,) if _OWN_MODULE.encode() in definitions else ()
-    pool = PoolSettings(
-        definitions=definitions,
-        start_method=settings.start_method,
-        preload=settings.preload + own,
-        sys_path=tuple(sys.path),
-        argv=tuple(sys.argv),
-        thread_cap=config.thread_cap(settings.workers),
-    )
+    if _OWN_MODULE.encode() in pool.definitions:
+        pool = replace(pool, preload=(*pool.preload, _OWN_MODULE))
     options = SupervisorOptions(
-        workers=settings.workers,
+        workers=settings.setup.workers,
         pool=pool,
         clock=clock,
         policies=known.policies,
         definitions=known.definitions,
         retention=settings.retention,
     )
-    client = start_supervisor(options, storage, settings.place)
+    client = start_supervisor(options, storage, settings.setup.place)
     return Session(client, storage, clock, handlers, on_end)

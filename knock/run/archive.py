@@ -5,7 +5,6 @@ Rule 2: what has completed is not run again; anything else under the key gives w
 Rule 3: when a batch has ended, nothing of it waits or runs in the user's storage.
 """
 
-import os
 import pickle
 import sys
 from collections.abc import Callable, Iterable
@@ -14,7 +13,6 @@ from typing import Any
 from knock.core.job import JobRecord, JobState, Settlement
 from knock.errors import ConfigError
 from knock.pool.clock import Clock
-from knock.storage import open_storage
 from knock.storage.base import Storage
 from knock.storage.memory import InMemoryStorage
 from knock.supervisor.desk import FIRST_ID_OF_JOBS
@@ -24,23 +22,6 @@ KeyFunction = Callable[[Any], object]
 
 _FINAL = (JobState.COMPLETED, JobState.DEAD, JobState.CANCELLED)
 _LEFT = "the batch ended before it"
-
-
-def choose_storage(storage: object) -> Storage | None:
-    """Return the storage that was given, as itself or as a URL, or that the environment names.
-
-    None is one for this batch alone.
-
-    Raises:
-        ConfigError: It is neither, or no storage has that URL.
-    """
-    if storage is None:
-        storage = os.environ.get("KNOCK_STORAGE") or None
-    if isinstance(storage, str):
-        return open_storage(storage)
-    if storage is None or isinstance(storage, Storage):
-        return storage
-    raise ConfigError(f"storage must be a storage or the URL of one, not {storage!r}")
 
 
 class Archive:

@@ -5,7 +5,6 @@ supervisor, elsewhere, dispatches and enforces limits whatever this thread does.
 """
 
 import logging
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -17,8 +16,7 @@ from knock.core.job import JobRecord, JobState
 from knock.errors import KnockError, QueueClosedError, SerializationError
 from knock.outcome import Outcome
 from knock.pool.clock import Clock
-from knock.pool.definition import Processor, dump_definitions
-from knock.pool.settings import PoolSettings
+from knock.pool.definition import Processor
 from knock.run.archive import Archive, Keys
 from knock.run.feed import CHUNK_ITEMS, Bit, Feed, length_of
 from knock.run.interrupt import Shield
@@ -91,7 +89,7 @@ class Batch:
         self._clock = clock
         self._options = options
         self._first_id = archive.first_id
-        self._window = Window(options.workers, monotonic())
+        self._window = Window(options.setup.workers, monotonic())
         self._pending = 0
         self._done = self._failed = self._retried = 0
         self.endings: deque[Ending] = deque()
@@ -106,24 +104,15 @@ class Batch:
         if options.seed is not None:
             fn = Seeded(fn, options.seed, self._first_id)
         processor = Processor(fn, self.feed.style, options.retry_on)
-        definitions = dump_definitions(options.initializer, options.initargs, {job_type: processor})
-        pool = PoolSettings(
-            definitions=definitions,
-            start_method=options.start_method,
-            preload=options.preload,
-            sys_path=tuple(sys.path),
-            argv=tuple(sys.argv),
-            thread_cap=config.thread_cap(options.workers),
-        )
         settings = SupervisorOptions(
-            workers=options.workers,
-            pool=pool,
+            workers=options.setup.workers,
+            pool=options.setup.pool_settings({job_type: processor}),
             clock=self._clock,
             policies={job_type: options.policy},
             stop_rule=options.stop_rule(self.total),
             retention=self._archive.retention,
         )
-        client = start_supervisor(settings, self._archive.storage, options.place)
+        client = start_supervisor(settings, self._archive.storage, options.setup.place)
         client.post(Subscribe(finished=True, events=frozenset({"retrying", "stop_rule_reached"})))
         return client
 

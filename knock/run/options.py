@@ -1,24 +1,23 @@
 """The settings of a batch, checked."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from knock import config
-from knock.config import StartMethod
 from knock.core.policy import JobPolicy, RetryPolicy, StopRule
 from knock.errors import ConfigError
-from knock.pool.definition import RetryOn
-from knock.run.archive import KeyFunction, choose_storage
-from knock.storage.base import Storage
-from knock.supervisor.client import Place, check_place
+from knock.pool.definition import RetryOn, check_retry_on
+from knock.run.archive import KeyFunction
+from knock.storage import Storage, choose_storage
+from knock.supervisor.setup import Setup, check_setup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
     """See ``run_pool`` for each."""
 
-    workers: int
+    setup: Setup
     policy: JobPolicy
     retry_on: RetryOn
     stop_failures: int | None
@@ -26,12 +25,7 @@ class BatchOptions:
     storage: Storage | None
     key: KeyFunction | None
     seed: int | None
-    initializer: Callable[..., object] | None
-    initargs: tuple[Any, ...]
-    preload: tuple[str, ...]
-    start_method: StartMethod
     progress: bool | None
-    place: Place
 
     def stop_rule(self, total: int | None) -> StopRule | None:
         """Return when to give up a batch of ``total`` items (None: not known)."""
@@ -79,41 +73,26 @@ def check_options(
     config.check_retry_delays(retry.retry_delay, retry.retry_delay_max)
     failures, rate = _check_stop(on_error, stop_after)
     chosen = choose_storage(storage)
-    if initializer is not None and not callable(initializer):
-        raise ConfigError(f"initializer must be a function or None, not {initializer!r}")
-    if isinstance(preload, str):
-        raise ConfigError(f"preload must be a sequence of module names, not {preload!r}")
     if progress not in (None, True, False):
         raise ConfigError(f"progress must be True, False or None, not {progress!r}")
     return BatchOptions(
-        workers=_check_workers(workers),
-        policy=JobPolicy(timeout=_check_timeout(timeout), retry=retry),
-        retry_on=_check_retry_on(retry_on),
+        setup=check_setup(
+            workers=config.workers("workers", workers),
+            supervisor=supervisor,
+            start_method=start_method,
+            initializer=initializer,
+            initargs=initargs,
+            preload=preload,
+        ),
+        policy=JobPolicy(timeout=config.timeout("timeout", timeout), retry=retry),
+        retry_on=check_retry_on(retry_on),
         stop_failures=failures,
         stop_rate=rate,
         storage=chosen,
         key=_check_key(key, chosen),
         seed=None if seed is None else config.count("seed", seed, maximum=(1 << 63) - 1),
-        initializer=initializer,
-        initargs=tuple(initargs),
-        preload=tuple(preload),
-        start_method=config.start_method(start_method),
         progress=progress,
-        place=check_place(supervisor),
     )
-
-
-def _check_workers(workers: int | None) -> int:
-    if workers is None:
-        return config.usable_cores()[0]
-    return config.count("workers", workers, minimum=1, maximum=4096)
-
-
-def _check_timeout(timeout: float | None) -> float | None:
-    checked = config.seconds("timeout", timeout, allow_none=True)
-    if checked == 0:
-        raise ConfigError("timeout must be more than 0 seconds; None is no limit")
-    return checked
 
 
 def _count_or_none(name: str, value: int | None) -> int | None:
@@ -128,18 +107,6 @@ def _check_key(key: object, storage: Storage | None) -> KeyFunction | None:
     if storage is None:
         raise ConfigError("key names jobs in a storage that outlives the batch: give storage too")
     return key
-
-
-def _check_retry_on(retry_on: object) -> RetryOn:
-    if isinstance(retry_on, type) and issubclass(retry_on, BaseException):
-        return (retry_on,)
-    if isinstance(retry_on, Sequence) and all(
-        isinstance(one, type) and issubclass(one, BaseException) for one in retry_on
-    ):
-        return tuple(retry_on)
-    if callable(retry_on) and not isinstance(retry_on, type):
-        return retry_on
-    raise ConfigError(f"retry_on must be exception classes or a function, not {retry_on!r}")
 
 
 def _check_stop(on_error: str, stop_after: int | str | None) -> tuple[int | None, float | None]:

@@ -1,10 +1,12 @@
 """Where jobs are kept."""
 
+import os
+
 from knock.errors import ConfigError
 from knock.storage.base import Storage
 from knock.storage.memory import InMemoryStorage
 
-__all__ = ["InMemoryStorage", "Storage", "open_storage"]
+__all__ = ["InMemoryStorage", "Storage", "choose_storage", "open_storage"]
 
 SCHEMES = ("memory",)
 
@@ -22,6 +24,23 @@ def open_storage(url: str) -> Storage:
     if rest:
         raise ConfigError(f"memory:// takes nothing after it, not {_without_secret(rest)!r}")
     return InMemoryStorage()
+
+
+def choose_storage(storage: object) -> Storage | None:
+    """Return the storage that was given, as itself or as a URL, or that the environment names.
+
+    None is ``$KNOCK_STORAGE``, and where that is not set no storage: one in memory will do.
+
+    Raises:
+        ConfigError: It is neither, or no storage has that URL.
+    """
+    if storage is None:
+        storage = os.environ.get("KNOCK_STORAGE") or None
+    if isinstance(storage, str):
+        return open_storage(storage)
+    if storage is None or isinstance(storage, Storage):
+        return storage
+    raise ConfigError(f"storage must be a storage or the URL of one, not {storage!r}")
 
 
 def _without_secret(url: str) -> str:

@@ -6,8 +6,9 @@ import pytest
 
 from knock.core.policy import BreakerPolicy, JobPolicy, RetryPolicy
 from knock.errors import ConfigError
+from knock.pool.definition import check_retry_on
 from knock.queue import Queue
-from knock.queue.policy import build_policy, check_retry_on
+from knock.queue.policy import build_policy
 from tests.queue import jobs
 
 BASE = JobPolicy(
@@ -76,9 +77,9 @@ def test_an_option_of_another_name_is_a_type_error_that_says_which_there_are():
 
 
 def test_retry_on_is_classes_or_a_predicate():
-    assert check_retry_on(None) is None
     assert check_retry_on(ValueError) == (ValueError,)
     assert check_retry_on((OSError, KeyError)) == (OSError, KeyError)
+    assert check_retry_on([OSError]) == (OSError,)
     assert check_retry_on(jobs.is_refusal) is jobs.is_refusal
     for wrong in ("ValueError", int, (ValueError, 5), 5):
         with pytest.raises(ConfigError, match="retry_on"):
@@ -108,7 +109,12 @@ def test_process_is_a_decorator_or_a_call_and_returns_the_function():
         ({"storage": 5}, "storage"),
         ({"storage": "nosuch://x"}, "nosuch"),
         ({"initializer": 5}, "initializer"),
+        ({"concurrency": 5000}, "concurrency"),
         ({"preload": "json"}, "preload"),
+        ({"preload": 5}, "preload"),
+        ({"preload": [5]}, "preload"),
+        ({"initargs": "ab"}, "initargs"),
+        ({"initargs": 5}, "initargs"),
         ({"retention": -1}, "retention"),
         ({"timeout": -1}, "timeout"),
     ],
