@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from knock.core.handout import AttemptEnded, Dispatch
 from knock.core.job import Claim, Death, Settlement, Usage
-from knock.core.policy import JobPolicy, StopRule
+from knock.core.policy import JobPolicy
 
 # Not frozen, as in ``core/job.py``: built in the hot path.
 
@@ -67,13 +67,6 @@ class PolicySet:
 
     job_type: str
     policy: JobPolicy
-
-
-@dataclass(slots=True)
-class StopRuleSet:
-    """The batch's stop rule, or what is now known of its size."""
-
-    rule: StopRule
 
 
 # --- events: from the storage ---------------------------------------------------------------------
@@ -226,7 +219,6 @@ Event = (
     | ResumeRequested
     | StopRequested
     | PolicySet
-    | StopRuleSet
     | JobsClaimed
     | ClaimFailed
     | JobsSettled

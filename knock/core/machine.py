@@ -31,7 +31,6 @@ from knock.core.events import (
     ResumeRequested,
     SettleFailed,
     StopRequested,
-    StopRuleSet,
     TimePassed,
     WorkerBootFailed,
     WorkerExited,
@@ -152,8 +151,6 @@ class Machine:
             case PolicySet():
                 self._kinds.set_policy(event.job_type, event.policy)
                 self._docket.intake.places_changed()
-            case StopRuleSet():
-                self._docket.tribunal.set_rule(event.rule)
             case ClaimFailed():
                 if self._docket.intake.failed(event, now):
                     self._cancelled_early.clear()

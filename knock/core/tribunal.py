@@ -28,10 +28,6 @@ class Tribunal:
         self._succeeded = 0
         self._dead = 0
 
-    def set_rule(self, rule: StopRule) -> None:
-        """Use this rule from now on."""
-        self._rule = rule
-
     def count_success(self) -> None:
         """One more job has completed."""
         self._succeeded += 1

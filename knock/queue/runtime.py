@@ -175,7 +175,7 @@ class Runtime:
         if session.failure is not None:
             return
         with self._lock:
-            self._totals = self._totals.plus(session.final_totals())
+            self._totals = self._totals.plus(session.final_totals)
             self.desk = self.leftovers.desk = StorageDesk(
                 session.storage, self.clock, "the queue was stopped", is_closed=True
             )

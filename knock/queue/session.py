@@ -1,7 +1,6 @@
 """A queue's supervisor, from its start to its end."""
 
 import logging
-import pickle
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from knock.queue.handlers import Handlers
 from knock.queue.stats import NO_TOTALS, RateMeter, Snapshot, Totals
 from knock.storage.base import Storage
 from knock.supervisor.client import SupervisorClient
+from knock.supervisor.joblog import log_lines
 from knock.supervisor.messages import (
     Ended,
     Enqueue,
@@ -31,10 +31,9 @@ from knock.supervisor.messages import (
 )
 from knock.supervisor.options import SupervisorOptions
 from knock.supervisor.setup import Setup
-from knock.supervisor.start import start_supervisor
+from knock.supervisor.start import start_supervisor, take_back
 
 logger = logging.getLogger("knock.queue")
-job_logger = logging.getLogger("knock.job")
 
 # How long a handler may run until it is looked at again.
 _HANDLER_CHECK_SECONDS = 5.0
@@ -61,7 +60,8 @@ class Known:
 class Session:
     """See ``Desk``: the requests go to a supervisor. A thread takes what that says unasked.
 
-    ``on_end`` is called on that thread when the supervisor has ended and nothing is left of it.
+    ``on_end`` is called on that thread when the supervisor has ended and nothing is left of it;
+    ``final_totals`` are then what has happened from the start to the end.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Session:
         self._is_over = threading.Event()
         self._when_over: list[Callable[[], None]] = []
         self._lock = threading.Lock()
-        self._before_stop: Snapshot | None = None
+        self.final_totals = NO_TOTALS
         self.storage = storage
         self.failure: Exception | None = None
         self.subscribe()
@@ -150,7 +150,7 @@ class Session:
     def snapshot(self) -> Snapshot:
         """See ``Desk``."""
         stats: SupervisorStats = self._client.call("stats")
-        totals = Totals(stats.added, stats.completed, stats.failed)
+        totals = _totals(stats)
         return Snapshot(
             counts=self._client.call("counts"),
             totals=totals,
@@ -185,7 +185,6 @@ class Session:
         """Let nothing new start; what runs after ``timeout`` seconds is killed and released."""
         deadline = None if timeout is None else self._clock.now() + timeout
         try:
-            self._before_stop = self._before_stop or self.snapshot()
             self._client.post(Stop(deadline))
         except KnockError as exc:
             logger.debug("the supervisor has ended already: %s", exc)
@@ -193,20 +192,6 @@ class Session:
     def wait_over(self, timeout: float | None = None) -> None:
         """Wait until the supervisor has ended, and ``on_end`` was called."""
         self._is_over.wait(timeout)
-
-    def final_totals(self) -> Totals:
-        """Return what has happened from the start to the end."""
-        before = self._before_stop
-        if before is None:
-            return NO_TOTALS
-        # What ran on while it stopped is seen from what the storage holds more.
-        then, now = before.counts, self.storage.counts(now=self._clock.now())
-        return before.totals.plus(
-            Totals(
-                completed=max(0, now.completed - then.completed),
-                failed=max(0, now.dead - then.dead),
-            )
-        )
 
     def call_when_over(self, callback: Callable[[], None]) -> None:
         """Call back, from another thread or at once, when the supervisor has ended."""
@@ -245,34 +230,20 @@ class Session:
             case Events(events):
                 self._handlers.post(events)
             case Logged():
-                _log(message)
+                log_lines(message)
             case Failed(error):
                 self.failure = error
                 logger.error("%s", error)
                 return False
-            case Ended():
-                self._end(message)
+            case Ended(_, stats, returned):
+                self.final_totals = _totals(stats)
+                take_back(self.storage, returned)
                 return False
         return True
 
-    def _end(self, ended: Ended) -> None:
-        if ended.storage is not None:
-            returned = pickle.loads(ended.storage)
-            _take_over(self.storage, returned)
 
-
-def _take_over(storage: Storage, returned: Storage) -> None:
-    # Whoever made the storage holds it still, and finds there what became of its jobs.
-    vars(storage).update(vars(returned))
-
-
-def _log(logged: Logged) -> None:
-    if logged.dropped:
-        logger.warning("%d lines logged by jobs were dropped", logged.dropped)
-    for entry in logged.entries:
-        if job_logger.isEnabledFor(entry.level):
-            where = {"job_id": entry.job_id, "job_type": entry.job_type, "attempt": entry.attempt}
-            job_logger.log(entry.level, "%s", entry.text, extra=where)
+def _totals(stats: SupervisorStats) -> Totals:
+    return Totals(stats.added, stats.completed, stats.failed)
 
 
 def open_session(

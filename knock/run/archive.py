@@ -5,7 +5,6 @@ Rule 2: what has completed is not run again; anything else under the key gives w
 Rule 3: when a batch has ended, nothing of it waits or runs in the user's storage.
 """
 
-import pickle
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,6 +15,7 @@ from knock.pool.clock import Clock
 from knock.storage.base import Storage
 from knock.storage.memory import InMemoryStorage
 from knock.supervisor.desk import FIRST_ID_OF_JOBS
+from knock.supervisor.start import take_back
 
 # It should return a string, which is checked.
 KeyFunction = Callable[[Any], object]
@@ -49,9 +49,7 @@ class Archive:
         """Leave the user's storage in order; ``returned`` is what came back from a process."""
         if self.is_private:
             return
-        if returned is not None:
-            # Whoever made the storage holds it still, and finds there what became of its jobs.
-            vars(self.storage).update(vars(pickle.loads(returned)))
+        take_back(self.storage, returned)
         now = self._clock.now()
         left = [
             Settlement(claim.job.id, claim.token, JobState.CANCELLED, reason=_LEFT)

@@ -4,7 +4,6 @@ The calling thread pulls the input, pickles, takes what has finished and draws p
 supervisor, elsewhere, dispatches and enforces limits whatever this thread does.
 """
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -26,6 +25,7 @@ from knock.run.seed import Seeded
 from knock.run.window import Window
 from knock.supervisor.client import SupervisorClient
 from knock.supervisor.facts import RunFacts
+from knock.supervisor.joblog import log_lines
 from knock.supervisor.messages import (
     Ended,
     Enqueue,
@@ -39,8 +39,6 @@ from knock.supervisor.messages import (
 )
 from knock.supervisor.options import SupervisorOptions
 from knock.supervisor.start import start_supervisor
-
-_job_logger = logging.getLogger("knock.job")
 
 # Seconds that running jobs get to finish after the first Ctrl-C.
 INTERRUPT_GRACE_SECONDS = 5.0
@@ -256,21 +254,6 @@ def _sooner(first: float | None, second: float | None) -> float | None:
     if first is None or second is None:
         return second if first is None else first
     return min(first, second)
-
-
-def log_lines(message: Logged) -> None:
-    """Log what jobs logged, in the caller's process."""
-    if message.dropped:
-        _job_logger.warning("%d lines of jobs were dropped: too many at once", message.dropped)
-    for entry in message.entries:
-        _job_logger.log(
-            entry.level,
-            "job %d (%s): %s",
-            entry.job_id,
-            entry.job_type,
-            entry.text,
-            extra={"job_id": entry.job_id, "job_type": entry.job_type, "attempt": entry.attempt},
-        )
 
 
 def add_note(exc: BaseException, finished: int) -> None:

@@ -11,7 +11,6 @@ from knock.core.events import (
     PolicySet,
     ResumeRequested,
     StopRequested,
-    StopRuleSet,
 )
 from knock.core.job import JobSpec
 from knock.core.machine import Machine
@@ -28,9 +27,9 @@ from knock.supervisor.messages import (
     Pause,
     Register,
     Resume,
-    SetStopRule,
     Stop,
     Subscribe,
+    SupervisorStats,
     Unwatch,
     Watch,
     WatchIdle,
@@ -81,7 +80,7 @@ class Desk:
 
     # --- callers ---
 
-    def take(self, message: Inbound, now: float) -> Sequence[Event]:  # noqa: PLR0911, PLR0912
+    def take(self, message: Inbound, now: float) -> Sequence[Event]:  # noqa: PLR0911
         """Do what a caller asks; return what the machine must hear of it."""
         match message:
             case Enqueue():
@@ -108,8 +107,6 @@ class Desk:
             case Stop(deadline):
                 self._is_stopping = True
                 return [StopRequested(deadline)]
-            case SetStopRule(rule):
-                return [StopRuleSet(rule)]
             case Subscribe(finished, names):
                 self._publisher.tells_finished = finished
                 self._publisher.names = names
@@ -154,15 +151,19 @@ class Desk:
             case "facts":
                 return self._tally.facts(now)
             case "stats":
-                return self._tally.stats(
-                    in_flight=self._machine.in_flight,
-                    workers=len(self._pool.pids()),
-                    is_paused=self._is_paused,
-                )
+                return self.stats()
         verb = self._verbs.get(message.verb)
         if verb is None:
             raise ConfigError(f"no such verb: {message.verb!r}")
         return verb(*message.args, **message.kwargs)
+
+    def stats(self) -> SupervisorStats:
+        """Return the counts of now."""
+        return self._tally.stats(
+            in_flight=self._machine.in_flight,
+            workers=len(self._pool.pids()),
+            is_paused=self._is_paused,
+        )
 
     def _cancel(self, job_ids: Sequence[int]) -> tuple[list[int], Sequence[Event]]:
         records = self._storage.get(job_ids)

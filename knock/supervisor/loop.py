@@ -103,7 +103,7 @@ class Supervisor:
         if failure is not None:
             self._publisher.tell(Failed(failure))
         elif self._is_over:
-            self._publisher.tell(Ended(self._tally.facts(self._clock.now())))
+            self._publisher.tell(Ended(self._tally.facts(self._clock.now()), self._desk.stats()))
         else:
             self._publisher.tell(Failed(QueueClosedError("the supervisor was closed")))
         self._publisher.flush()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from knock.core.job import Attempt, Death, JobRecord, JobSpec
-from knock.core.policy import JobPolicy, StopRule
+from knock.core.policy import JobPolicy
 from knock.supervisor.facts import RunFacts
 
 # --- inbound --------------------------------------------------------------------------------------
@@ -101,13 +101,6 @@ class Stop:
 
 
 @dataclass(slots=True)
-class SetStopRule:
-    """Give up after so many dead jobs; ``stop_rule_reached`` is told in ``Events``."""
-
-    rule: StopRule
-
-
-@dataclass(slots=True)
 class Subscribe:
     """Say what is to be sent unasked: ``Finished`` records, and ``Events`` of these names."""
 
@@ -132,7 +125,6 @@ Inbound = (
     | Pause
     | Resume
     | Stop
-    | SetStopRule
     | Subscribe
     | Consumed
 )
@@ -236,20 +228,6 @@ class Failed:
     error: Exception
 
 
-@dataclass(slots=True)
-class Ended:
-    """The supervisor has stopped; nothing comes after this.
-
-    ``storage`` is the pickled storage where it lived in another process and only in memory.
-    """
-
-    facts: RunFacts
-    storage: bytes | None = None
-
-
-Outbound = Reply | Finished | Events | Logged | Progressed | Failed | Ended
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorStats:
     """What a supervisor counts since it began. ``failed`` are jobs that ended dead.
@@ -265,3 +243,18 @@ class SupervisorStats:
     in_flight: int = 0
     workers: int = 0
     is_paused: bool = False
+
+
+@dataclass(slots=True)
+class Ended:
+    """The supervisor has stopped; nothing comes after this.
+
+    ``storage`` is the pickled storage where it lived in another process and only in memory.
+    """
+
+    facts: RunFacts
+    stats: SupervisorStats
+    storage: bytes | None = None
+
+
+Outbound = Reply | Finished | Events | Logged | Progressed | Failed | Ended

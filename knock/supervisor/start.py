@@ -1,6 +1,7 @@
 """Starting a supervisor where it is wanted."""
 
 import os
+import pickle
 
 from knock.storage.base import Storage
 from knock.supervisor.client import Place, Starter, SupervisorClient
@@ -24,6 +25,15 @@ def start_supervisor(
     _occupy_standard_streams()
     starter: Starter = start_in_thread if place == "thread" else start_in_process
     return starter(options, storage)
+
+
+def take_back(storage: Storage, returned: bytes | None) -> None:
+    """Put into ``storage`` what came back with ``Ended``, if it was another process that used it.
+
+    Whoever made the storage holds it still, and finds there what became of its jobs.
+    """
+    if returned is not None:
+        vars(storage).update(vars(pickle.loads(returned)))
 
 
 def _occupy_standard_streams() -> None:

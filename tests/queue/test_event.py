@@ -173,5 +173,5 @@ def test_what_a_job_logs_is_logged_in_the_caller(queue, caplog):
         queue.result(queue.add("log"), 30)
         queue.stop()
     [record] = [record for record in caplog.records if record.name == "knock.job"]
-    assert record.getMessage() == "hello from the job"
+    assert record.getMessage() == "job 1 (log): hello from the job"
     assert (record.job_id, record.job_type, record.attempt) == (1, "log", 1)

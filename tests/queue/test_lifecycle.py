@@ -38,6 +38,17 @@ def test_stop_lets_running_jobs_finish_and_keeps_the_rest(make_queue, tmp_path):
         queue.add("mark", (str(path), 0))
 
 
+def test_what_completes_while_the_queue_stops_is_counted_even_if_not_kept(make_queue, tmp_path):
+    queue = make_queue(concurrency=1, retention=0.0)
+    queue.process("mark", jobs.mark_and_sleep)
+    path = tmp_path / "f"
+    queue.add("mark", (str(path), 0.5))
+    queue.start()
+    wait_for(path)
+    queue.stop()
+    assert queue.get_stats().completed == 1
+
+
 def test_what_runs_over_the_deadline_of_a_stop_is_released_uncharged(queue, tmp_path):
     queue.process("mark", jobs.mark_and_sleep)
     path = tmp_path / "f"

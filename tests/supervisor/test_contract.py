@@ -20,7 +20,6 @@ from knock.supervisor.messages import (
     Progressed,
     Register,
     Resume,
-    SetStopRule,
     Stop,
 )
 from tests.process import jobs as make
@@ -247,9 +246,9 @@ def test_a_job_that_expires_before_it_can_start_dies_of_it(call_up, witness, gat
     assert (record.state, record.reason, record.attempts) == (JobState.DEAD, "expired", ())
 
 
-def test_the_stop_rule_is_told_when_it_is_reached(caller):
+def test_the_stop_rule_is_told_when_it_is_reached(call_up):
+    caller = call_up(stop_rule=StopRule(failures=2))
     caller.subscribe("stop_rule_reached")
-    caller.client.post(SetStopRule(StopRule(failures=2)))
     caller.add((make.refuse,), (make.refuse,))
     [event] = caller.hear(caller.events)
     assert event.name == "stop_rule_reached"
