@@ -29,6 +29,13 @@ STOP_SECONDS = 5.0
 _LOOK_AGAIN_SECONDS = 0.01
 
 
+def _delay(failures: int) -> float:
+    """Seconds until a process is started again after so many failures in a row."""
+    if not failures:
+        return 0.0
+    return min(_BOOT_DELAY_CAP_SECONDS, _BOOT_DELAY_SECONDS * 2.0 ** min(failures - 1, 10))
+
+
 class Fleet:
     """All slots of a pool. ``failure`` is why no worker can boot, once that is certain."""
 
@@ -102,14 +109,18 @@ class Fleet:
     def exited(self, slot: Slot, event: WorkerExited, now: float) -> None:
         """A process is gone: another takes its slot, later if it could not boot."""
         is_boot_failure = slot.phase is Phase.BOOTING
+        is_early = slot.phase is Phase.READY and not slot.is_used
         detail = slot.boot_detail or event.death.stderr or event.death.cause
         slot.reset()
         slot.phase = Phase.GONE if self._is_stopping else Phase.EMPTY
         slot.start_at = now
+        if is_early:
+            # The first may be an accident; a library that ends its process would do it for ever.
+            slot.start_at = now + _delay(slot.early_deaths)
+            slot.early_deaths += 1
         if is_boot_failure:
             self._boot_failures += 1
-            exponent = min(self._boot_failures - 1, 10)
-            slot.start_at = now + min(_BOOT_DELAY_CAP_SECONDS, _BOOT_DELAY_SECONDS * 2.0**exponent)
+            slot.start_at = now + _delay(self._boot_failures)
             is_ready = any(other.phase is Phase.READY for other in self._slots)
             if self._boot_failures >= BOOT_FAILURES and not is_ready and not self._is_stopping:
                 self.failure = detail

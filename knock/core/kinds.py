@@ -26,13 +26,16 @@ class Kinds:
         """Return the type of that name, if it is known."""
         return self._kinds.get(name)
 
-    def set_policy(self, name: str, policy: JobPolicy) -> None:
-        """Make a type known, or change its policy."""
+    def set_policy(self, name: str, policy: JobPolicy, now: float) -> None:
+        """Make a type known, or change its policy; a new breaker is closed."""
         kind = self._kinds.get(name)
         if kind is None:
             self._kinds[name] = Kind(name, policy)
         else:
+            before = kind.breaker
             kind.set_policy(policy)
+            if before is not None and kind.breaker is not before:
+                self._note_end(kind, before, now)
 
     def breakers(self) -> dict[str, BreakerState]:
         """Return the state of each breaker."""
@@ -99,6 +102,10 @@ class Kinds:
         for kind in self._kinds.values():
             if kind.breaker is not None:
                 yield kind, kind.breaker
+
+    def _note_end(self, kind: Kind, breaker: Breaker, now: float) -> None:
+        if breaker.state is not BreakerState.CLOSED:
+            self._notices.append(Notice(NoticeName.BREAKER_CLOSED, now, job_type=kind.name))
 
     def _note(self, kind: Kind, breaker: Breaker, before: BreakerState, now: float) -> None:
         if breaker.state is not before:

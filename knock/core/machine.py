@@ -149,7 +149,7 @@ class Machine:
                 self._fleet.stop(event.deadline)
                 self._hold(now)
             case PolicySet():
-                self._kinds.set_policy(event.job_type, event.policy)
+                self._kinds.set_policy(event.job_type, event.policy, now)
                 self._docket.intake.places_changed()
             case ClaimFailed():
                 if self._docket.intake.failed(event, now):

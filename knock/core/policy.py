@@ -10,7 +10,7 @@ class RetryPolicy:
     ``retry_attempts`` is the number of retries after errors and timeouts, so a job runs at most
     ``retry_attempts + 1`` times for these. Crashes, kills for want of memory and attempts lost
     with their supervisor have budgets of their own; None means ``min(retry_attempts, 2)``.
-    ``retry_delay`` (seconds) is a minimum: see ``Backoff`` in ``core/retry.py``.
+    ``retry_delay`` (seconds) is a minimum: see ``backoff`` in ``core/retry.py``.
     """
 
     retry_attempts: int = 0

@@ -50,14 +50,17 @@ class Slot:
     The first of the window is its *head*: it runs, or will next. ``revoking`` are the tickets asked
     back, one list for each answer that is due. ``wake_at`` is when somebody should look at the
     head's clock. ``stuck``: the head takes much longer than expected, so
-    nothing is sent behind it.
+    nothing is sent behind it. ``is_used``: the process was given a job; ``early_deaths`` counts
+    the processes in a row that were ready and ended before that.
     """
 
     __slots__ = (
         "boot_detail",
+        "early_deaths",
         "generation",
         "held",
         "is_looked_at",
+        "is_used",
         "kill",
         "kinds",
         "load",
@@ -79,6 +82,7 @@ class Slot:
         self.generation = 0
         self.phase = Phase.EMPTY
         self.start_at = 0.0
+        self.early_deaths = 0
         self.reset()
 
     def reset(self) -> None:
@@ -95,6 +99,7 @@ class Slot:
         self.taken: tuple[int, float] | None = None
         self.shown: tuple[int, float] | None = None
         self.is_looked_at = False
+        self.is_used = False
         self.wake_at: float | None = None
         self.boot_detail = ""
 
@@ -124,6 +129,8 @@ class Slot:
     def put(self, flight: Flight) -> None:
         """Add a flight at the end of the window."""
         self.window[flight.ticket] = flight
+        self.is_used = True
+        self.early_deaths = 0
         self.is_looked_at = False
         self.load += flight.cost
         self.payload_bytes += len(flight.claim.job.payload)

@@ -204,7 +204,9 @@ class Checks:
             self._set_breaker(name, policy)
 
     def _set_breaker(self, name: str, policy: JobPolicy) -> None:
-        self.breakers.pop(name, None)
+        replaced = self.breakers.pop(name, None)
+        if replaced is not None and replaced.state != "closed":
+            self.expected.append((ev.NoticeName.BREAKER_CLOSED, name))
         if policy.breaker is not None:
             workers = len(self.pool.hands)
             self.breakers[name] = BreakerModel(name, policy.breaker, workers, self.expected)

@@ -1,5 +1,9 @@
 """Stories of jobs that are not to run on: cancel, pause, stop."""
 
+from dataclasses import replace
+
+import pytest
+
 from knock.core import events as ev
 from knock.core.job import AttemptOutcome, Death, JobState, Spent
 from knock.core.policy import BreakerPolicy, JobPolicy, RetryPolicy, StopRule
@@ -151,3 +155,41 @@ def test_batch_is_given_up_after_so_many_deaths():
         told(ev.NoticeName.STOP_RULE_REACHED, 100.0, detail="1 of 1 finished jobs died"),
     ]
     assert story.tell(ev.ResumeRequested()) == []
+
+
+def test_worker_that_keeps_ending_before_its_first_job_is_started_ever_later():
+    story = Story()
+    crash = Death(signal=9)
+    delays = []
+    for generation in range(1, 11):
+        died = story.tell(ev.WorkerExited(0, generation, crash))
+        start = ev.StartWorker(0, generation + 1)
+        if start not in died:
+            due = story.machine.next_deadline()
+            delays.append(due - story.now)
+            assert start in story.tell(ev.TimePassed(), at=due)
+        else:
+            delays.append(0.0)
+        story.tell(ev.WorkerReady(0, generation + 1, 1000))
+    assert delays == pytest.approx([0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0])
+
+
+def test_job_given_ends_the_waiting_for_workers_that_ended_early():
+    story = Story()
+    crash = Death(signal=9)
+    story.tell(ev.WorkerExited(0, 1, crash))
+    story.tell(ev.WorkerReady(0, 2, 1000))
+    story.claimed(a_claim(1))
+    story.ended(ended(1), generation=2)
+    assert ev.StartWorker(0, 3) in story.tell(ev.WorkerExited(0, 2, crash))
+
+
+def test_policy_that_replaces_an_open_breaker_tells_that_it_is_closed():
+    policy = JobPolicy(breaker=BreakerPolicy(threshold=1))
+    story = Story(policy=policy)
+    story.claimed(a_claim(1))
+    story.ended(ended(1, ERROR))
+    story.settled()
+    closed = told(ev.NoticeName.BREAKER_CLOSED, 100.0, job_type="t")
+    assert closed not in story.tell(ev.PolicySet("t", replace(policy, timeout=1.0)))
+    assert closed in story.tell(ev.PolicySet("t", JobPolicy()))
