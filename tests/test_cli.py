@@ -12,11 +12,11 @@ from click.testing import CliRunner
 
 import knock
 from knock.cli import demo_work
+from knock.cli.app import cli
 from knock.cli.demo import run_demo
 from knock.cli.demo_plan import FAULTS, make_plan
 from knock.cli.demo_result import DemoResult, run_serial
 from knock.cli.demo_text import result_text
-from knock.cli.main import cli
 from knock.core.job import JobState
 from tests.witness import script
 
@@ -261,3 +261,30 @@ def test_every_job_is_accounted_for(result):
     assert set(stats["breakers"].values()) == {"closed"}
     lost = replace(result.run, stats=replace(result.run.stats, completed=stats["completed"] - 1))
     assert not DemoResult(result.plan, lost, result.serial).ok
+
+
+def test_full_disk_is_told_in_one_line():
+    line = f"{sys.executable} -m knock --help > /dev/full"
+    with script("-c", f"import os; os.execvp('sh', ['sh', '-c', {line!r}])") as run:
+        assert run.end(SECONDS) == (74, "", "knock: cannot write: No space left on device\n")
+
+
+def test_full_disk_under_both_streams_is_told_by_the_exit_code():
+    line = f"{sys.executable} -m knock --help > /dev/full 2>&1"
+    with script("-c", f"import os; os.execvp('sh', ['sh', '-c', {line!r}])") as run:
+        assert run.end(SECONDS) == (74, "", "")
+
+
+def test_ctrl_c_while_the_command_is_loaded_leaves_no_traceback():
+    code = """
+import sys
+class Pressed:
+    def find_spec(self, name, *_):
+        if name == "knock.cli.demo":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Pressed())
+from knock.cli.main import main
+main()
+"""
+    with script("-c", code) as run:
+        assert run.end(SECONDS) == (130, "", "")

@@ -13,9 +13,8 @@ from knock.cli.demo_plan import make_plan
 from knock.cli.demo_result import DemoResult, run_serial
 from knock.cli.demo_run import run_jobs
 from knock.cli.demo_text import result_text
+from knock.cli.main import INTERRUPTED
 from knock.errors import KnockError
-
-_INTERRUPTED = 130
 
 
 @click.command()
@@ -37,14 +36,14 @@ def demo(*, workers: int | None, as_json: bool, seed: int, limit: int | None) ->
     are compared with those of a serial program. Exits with 0 if all went as planned, else with 1.
     """
     try:
-        result = run_demo(config.usable_cores()[0] if workers is None else workers, seed, limit)
+        result = run_demo(config.workers("--workers", workers), seed, limit)
     except KnockError as exc:
         raise click.ClickException(str(exc)) from exc
     except KeyboardInterrupt:
         # That jobs were left is no news to whoever pressed Ctrl-C.
         logging.getLogger("knock").setLevel(logging.ERROR)
         click.echo("knock: interrupted", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     click.echo(json.dumps(result.to_dict(), indent=2) if as_json else result_text(result))
     sys.exit(0 if result.ok else 1)
 

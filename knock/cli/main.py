@@ -1,23 +1,33 @@
-"""The command line: ``knock``."""
+"""The command line: ``knock``. What goes wrong around the commands is told in one line."""
 
-import click
+import os
+import sys
 
-import knock
-from knock.cli.demo import demo
-
-
-@click.group(invoke_without_command=True)
-@click.version_option(knock.__version__, prog_name="knock")
-@click.pass_context
-def cli(context: click.Context) -> None:
-    """Run CPU-heavy Python jobs in a supervised pool of processes, and lose none."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
-
-
-cli.add_command(demo)
+INTERRUPTED = 130  # as a shell has it for a program that SIGINT ended
+_CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
 
 
 def main() -> None:
-    """Run the command."""
-    cli(prog_name="knock")
+    """Run the command. Exits with 130 after Ctrl-C, with 74 if what it prints cannot be written."""
+    try:
+        # Here, since Ctrl-C may come while all of it is loaded.
+        from knock.cli.app import cli  # noqa: PLC0415
+
+        cli(prog_name="knock")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except OSError as exc:
+        _give_up_writing(f"knock: cannot write: {exc.strerror}\n")
+        sys.exit(_CANNOT_WRITE)
+
+
+def _give_up_writing(why: str) -> None:
+    try:
+        sys.stderr.write(why)
+        sys.stderr.flush()
+    except OSError:
+        pass  # that is where it could not write
+    # What is left in the buffers would fail again, with a traceback, when the interpreter ends.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
