@@ -89,6 +89,39 @@ def test_ctrl_c_twice_kills_what_runs(tmp_path, place, witness):
         assert not running.descendants()
 
 
+def test_ctrl_c_between_the_coming_of_outcomes_and_their_keeping_loses_none(
+    tmp_path, place, witness
+):
+    # Pressed when messages were taken from the supervisor and nobody holds them yet.
+    code = (
+        BATCH
+        + """
+import signal
+from knock.supervisor.client import SupervisorClient
+from knock.supervisor.messages import Finished
+receive, pressed = SupervisorClient.receive, []
+def receive_and_press(self, timeout=None):
+    messages = receive(self, timeout)
+    if not pressed and any(isinstance(message, Finished) for message in messages):
+        pressed.append(True)
+        signal.raise_signal(signal.SIGINT)
+    return messages
+SupervisorClient.receive = receive_and_press
+try:
+    run_pool(lambda item: witness.note(item), range(2000), **options)
+except PoolInterrupted as exc:
+    told(exc.report)
+"""
+    )
+    with batch(code, tmp_path, place) as running:
+        done, cancelled, number = map(int, running.line().split())
+        code, _, errors = running.end()
+        assert code == 0, errors
+    assert done == len(witness.facts())
+    assert (done + cancelled, number) == (2000, 2000)
+    assert 0 < done < 2000
+
+
 def test_ctrl_c_while_the_input_is_pulled(tmp_path, place):
     code = RUN_POOL.replace("items,", "items(),").replace(
         "\ntry:",
