@@ -2,8 +2,15 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
+
+_Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+def _is_of_a_shield(handler: _Handler) -> bool:
+    return isinstance(getattr(handler, "__self__", None), Shield)
 
 
 class Shield:
@@ -11,19 +18,21 @@ class Shield:
 
     Used as ``with Shield() as shield:`` around a batch, then as ``with shield.closed():`` around
     what must not be torn. Does nothing outside of the main thread, where no signal lands, nor
-    where the user has a handler of his own.
+    where the user has a handler of his own. Another shield's is none: its batch may be pulling the
+    input by this one, or have been left in the middle of its ``__exit__``.
     """
 
     def __init__(self) -> None:
         self._depth = 0
         self._is_pending = False
-        self._is_installed = False
+        self._before: _Handler = None
 
     def __enter__(self) -> Self:
+        before = signal.getsignal(signal.SIGINT)
         is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if is_main and (before is signal.default_int_handler or _is_of_a_shield(before)):
+            self._before = before
             signal.signal(signal.SIGINT, self._interrupted)
-            self._is_installed = True
         return self
 
     def __exit__(
@@ -32,9 +41,9 @@ class Shield:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._is_installed:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            self._is_installed = False
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
         if self._depth:

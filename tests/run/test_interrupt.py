@@ -8,6 +8,7 @@ import pytest
 
 from knock import iter_pool
 from knock.errors import ForkedProcessError
+from knock.run.interrupt import Shield
 from tests.run import jobs
 from tests.witness import script
 
@@ -200,6 +201,23 @@ told(report)
         assert running.line() == "mine"
         gate.open()
         assert running.line() == "2 0 2"
+
+
+def test_a_shield_left_in_the_middle_of_its_end_keeps_no_later_one_from_its_work():
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        left = Shield().__enter__()
+        with Shield() as later:
+            later.close()
+            signal.raise_signal(signal.SIGINT)  # waits
+            with pytest.raises(KeyboardInterrupt):
+                later.open()
+        assert signal.getsignal(signal.SIGINT) == left._interrupted
+        left.__exit__(None, None, None)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
