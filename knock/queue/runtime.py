@@ -22,6 +22,7 @@ from knock.queue.session import Known, Session, Settings, open_session
 from knock.queue.signals import serve
 from knock.queue.stats import NO_TOTALS, QueueStats
 from knock.storage.base import Storage
+from knock.supervisor.interrupt import Shield
 from knock.supervisor.messages import QueueEvent
 
 logger = logging.getLogger("knock.queue")
@@ -144,19 +145,24 @@ class Runtime:
             if self._settings is None or not isinstance(self.desk, StorageDesk):
                 return
             self._warn_of_missing_processors()
-            self.handlers.open()
-            session = open_session(
-                self.desk.storage,
-                self._settings,
-                self._known(),
-                clock=self.clock,
-                handlers=self.handlers,
-                on_end=self._take_back,
-            )
-            if self.is_paused:
-                session.set_paused(is_paused=True)
-            self.desk = self.leftovers.desk = session
-        atexit.register(at_exit)
+            # Ctrl-C half-way would leave a supervisor that nobody knows.
+            with Shield() as shield, shield.closed():
+                self._open(self.desk, self._settings)
+                atexit.register(at_exit)
+
+    def _open(self, desk: StorageDesk, settings: Settings) -> None:
+        self.handlers.open()
+        session = open_session(
+            desk.storage,
+            settings,
+            self._known(),
+            clock=self.clock,
+            handlers=self.handlers,
+            on_end=self._take_back,
+        )
+        if self.is_paused:
+            session.set_paused(is_paused=True)
+        self.desk = self.leftovers.desk = session
 
     def _known(self) -> Known:
         return Known(

@@ -12,10 +12,10 @@ from knock.errors import PoolInterrupted
 from knock.outcome import Outcome
 from knock.report import PoolReport
 from knock.run.batch import INTERRUPT_GRACE_SECONDS, Batch, Ending, add_note
-from knock.run.interrupt import Shield
 from knock.run.options import BatchOptions, check_options
 from knock.run.progress import choose_display
 from knock.storage.base import Storage
+from knock.supervisor.interrupt import Shield
 
 __all__ = ["BatchSettings", "iter_pool", "run_pool"]
 
@@ -168,6 +168,7 @@ class _Run:
         batch = self._batch
         is_interrupted = False
         try:
+            batch.start()
             batch.display = choose_display(self._options.progress)
             try:
                 self._work()
@@ -276,11 +277,13 @@ def iter_pool(
 def _iterate(
     fn: Callable[..., R], iterables: tuple[Iterable[Any], ...], options: BatchOptions
 ) -> Iterator[Outcome[R]]:
-    # Ctrl-C must reach the consumer's code between two outcomes: no handler is put in its way.
+    # Ctrl-C must reach the consumer's code between two outcomes: only start and end are shielded.
     batch = Batch(fn, iterables, options, Shield())
     items = batch.feed.items
     done = dead = 0
     try:
+        with batch.shield:
+            batch.start()
         batch.display = choose_display(options.progress)
         for index, record in _endings(batch):
             done += 1
@@ -289,7 +292,8 @@ def _iterate(
         for index, item in items.items():
             yield batch.unfinished(index, item)
     finally:
-        batch.close()
+        with batch.shield:
+            batch.close()
         if dead:
             logger.warning("%d of %d jobs died", dead, done)
 

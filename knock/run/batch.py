@@ -18,13 +18,13 @@ from knock.pool.clock import Clock
 from knock.pool.definition import Processor
 from knock.run.archive import Archive, Keys
 from knock.run.feed import CHUNK_ITEMS, Bit, Feed, length_of
-from knock.run.interrupt import Shield
 from knock.run.options import BatchOptions
 from knock.run.progress import Display, Silence
 from knock.run.seed import Seeded
 from knock.run.window import Window
 from knock.supervisor.client import SupervisorClient
 from knock.supervisor.facts import RunFacts
+from knock.supervisor.interrupt import Shield
 from knock.supervisor.joblog import log_lines
 from knock.supervisor.messages import (
     Ended,
@@ -95,10 +95,18 @@ class Batch:
         self._twins: dict[int, list[int]] = {}
         self._returned: bytes | None = None
         self._failure: Exception | None = None
-        self._client = self._start(fn, job_type)
+        self._fn = fn
+        self._job_type = job_type
+        self._client: SupervisorClient | None = None
 
-    def _start(self, fn: Callable[..., Any], job_type: str) -> SupervisorClient:
-        options = self._options
+    def start(self) -> None:
+        """Start the supervisor. ``close`` must follow, even if Ctrl-C came or this failed.
+
+        Raises:
+            SerializationError: The function cannot be pickled.
+            ConfigError: The storage cannot be sent to a supervisor process.
+        """
+        options, fn, job_type = self._options, self._fn, self._job_type
         if options.seed is not None:
             fn = Seeded(fn, options.seed, self._first_id)
         processor = Processor(fn, self.feed.style, options.retry_on)
@@ -110,9 +118,16 @@ class Batch:
             stop_rule=options.stop_rule(self.total),
             retention=self._archive.retention,
         )
-        client = start_supervisor(settings, self._archive.storage, options.setup.place)
-        client.post(Subscribe(finished=True, events=frozenset({"retrying", "stop_rule_reached"})))
-        return client
+        events = frozenset({"retrying", "stop_rule_reached"})
+        with self.shield.closed():
+            self._client = start_supervisor(settings, self._archive.storage, options.setup.place)
+            self._client.post(Subscribe(finished=True, events=events))
+
+    @property
+    def _supervisor(self) -> SupervisorClient:
+        if self._client is None:
+            raise RuntimeError("a batch was used before its start: a bug in knock")
+        return self._client
 
     # --- feeding ---
 
@@ -135,17 +150,17 @@ class Batch:
 
     def _add(self, bit: Bit) -> None:
         if bit.stale:
-            self._client.call("purge", bit.stale)
+            self._supervisor.call("purge", bit.stale)
         if bit.jobs:
             self._pending += len(bit.jobs)
-            self._client.post(Enqueue(None, bit.jobs, bit.definitions))
+            self._supervisor.post(Enqueue(None, bit.jobs, bit.definitions))
         for index, record in bit.stored:
             self._ended(index, record)
         for index, first in bit.twins:
             self._follow(index, first)
 
     def _follow(self, index: int, first: int) -> None:
-        [record] = self._client.call("get", [self._first_id + first])
+        [record] = self._supervisor.call("get", [self._first_id + first])
         if record is not None and record.state.is_final:
             self._ended(index, record)
         else:
@@ -159,9 +174,9 @@ class Batch:
         Raises whatever the supervisor failed with, once there are no more endings.
         """
         if wait and not self.endings and self._failure is None:
-            self._client.wait(_sooner(self.display.next_update(), longest))
+            self._supervisor.wait(_sooner(self.display.next_update(), longest))
         with self.shield.closed():
-            for message in self._client.receive(0):
+            for message in self._supervisor.receive(0):
                 self._hear(message)
         self.display.update(self._done, self._failed, self._retried, self.total)
         if self._failure is not None and not self.endings:
@@ -211,7 +226,7 @@ class Batch:
         deadline = None if grace_seconds is None else self._clock.now() + grace_seconds
         with self.shield.closed():
             try:
-                self._client.post(Stop(deadline))
+                self._supervisor.post(Stop(deadline))
             except QueueClosedError:
                 pass  # it has stopped already, which is still to be taken
 
@@ -227,6 +242,8 @@ class Batch:
         """End the supervisor now, if it has not ended, and leave terminal and storage in order."""
         with self.shield.closed():
             self.display.close()
+            if self._client is None:
+                return
             if not self._archive.is_private:
                 self._end_in_order()
             self._client.close()

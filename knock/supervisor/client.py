@@ -1,6 +1,7 @@
 """How a caller talks to its supervisor, wherever that runs."""
 
 import os
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal, Protocol
@@ -29,12 +30,17 @@ class Line(Protocol):
     def post(self, message: Inbound) -> None:
         """Send a message; blocks while too many wait."""
 
+    def cut(self) -> None:
+        """Let the supervisor kill its workers and end. Does not wait for it."""
+
     def close(self) -> None:
-        """Cut the line: the supervisor kills its workers and ends. Waits until it has."""
+        """As ``cut``, and wait until it has ended."""
 
 
 class SupervisorClient:
     """One supervisor's caller. All methods may be called from any thread.
+
+    A supervisor whose client nobody holds any more ends, as if its line had been cut.
 
     Every method raises ``ForkedProcessError`` in a forked child, and, when the supervisor is
     gone, what it failed with: ``SupervisorLostError`` if its process died, ``WorkerBootError`` if
@@ -49,6 +55,9 @@ class SupervisorClient:
         self._is_bounded = is_bounded
         self._owner = os.getpid()
         self.pid = pid
+        self._finalizer = weakref.finalize(self, _cut, line, self._owner)
+        # At exit the process takes all of it along.
+        self._finalizer.atexit = False
 
     def post(self, message: Inbound) -> None:
         """Send a message; blocks while 10,000 jobs wait to be taken by the supervisor."""
@@ -120,8 +129,14 @@ class SupervisorClient:
         Idempotent; after ``Ended`` it only tidies up.
         """
         if os.getpid() == self._owner:
+            self._finalizer.detach()
             self._line.close()
             self._reception.fail(QueueClosedError("the supervisor was closed"))
+
+
+def _cut(line: Line, owner: int) -> None:
+    if os.getpid() == owner:
+        line.cut()
 
 
 def check_place(place: str) -> Place:

@@ -168,6 +168,9 @@ class _PipeLine:
                 SupervisorLostError(f"the supervisor cannot be understood: {exc!r}")
             )
             return
+        # Whoever posts is out of the socket by now, or soon: nobody reads at the other end.
+        with self._writing:
+            self._socket.close()
         if self._reception.ended is None:
             code = self._process.wait()
             self._reception.fail(
@@ -190,13 +193,17 @@ class _PipeLine:
         except OSError:
             return b""
 
-    def close(self) -> None:
+    def cut(self) -> None:
         """See ``Line``."""
         self._is_cut = True
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+
+    def close(self) -> None:
+        """See ``Line``."""
+        self.cut()
         try:
             self._process.wait(_LEAVE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -204,7 +211,8 @@ class _PipeLine:
             self._process.wait()
         if self._reader is not threading.current_thread():
             self._reader.join()
-        self._socket.close()
+        with self._writing:
+            self._socket.close()
 
 
 def _how(code: int) -> str:

@@ -96,7 +96,7 @@ class ThreadMailbox:
                 os.eventfd_write(self._wake.fd, 1)
 
     def cut(self) -> None:
-        """See ``Line.close``."""
+        """See ``Line``."""
         with self._room:
             self.is_cut = True
             if not self._is_closed:
@@ -108,6 +108,7 @@ class _ThreadLine:
         self._mailbox = mailbox
         self._thread = thread
         self.post = mailbox.post
+        self.cut = mailbox.cut
 
     def close(self) -> None:
         self._mailbox.cut()

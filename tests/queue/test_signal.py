@@ -114,3 +114,29 @@ def test_run_raises_why_workers_cannot_start(place, tmp_path):
         tmp_path=tmp_path,
     )
     assert (done.stdout, done.returncode) == ("True\n", 0)
+
+
+@pytest.mark.process
+def test_ctrl_c_during_the_start_waits_until_the_queue_is_started(place, start):
+    program = start(
+        f"""
+import signal
+from knock.queue import Queue, session
+
+start = session.start_supervisor
+def start_and_press(*args):
+    client = start(*args)
+    signal.raise_signal(signal.SIGINT)
+    return client
+session.start_supervisor = start_and_press
+
+queue = Queue(supervisor={place!r}, concurrency=1)
+queue.process("square", lambda job: job.data ** 2)
+try:
+    queue.start()
+except KeyboardInterrupt:
+    print("interrupted")
+print(queue.result(queue.add("square", 3), 30))
+"""
+    )
+    assert program.end() == (0, "interrupted\n9\n")

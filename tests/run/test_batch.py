@@ -8,8 +8,8 @@ import pytest
 from knock.errors import PoolInterrupted
 from knock.run import run_pool
 from knock.run.batch import Batch
-from knock.run.interrupt import Shield
 from knock.run.options import check_options
+from knock.supervisor.interrupt import Shield
 from tests.run import jobs
 
 pytestmark = pytest.mark.process
@@ -50,6 +50,7 @@ def test_what_was_received_meanwhile_is_kept():
     shield = Shield()
     batch = Batch(jobs.square, (range(1, 4),), check_options(**OPTIONS), shield)
     try:
+        batch.start()
         while not batch.feed.is_over:
             batch.pull(10)
         batch.shield = Pressed()

@@ -8,7 +8,7 @@ import pytest
 
 from knock import iter_pool
 from knock.errors import ForkedProcessError
-from knock.run.interrupt import Shield
+from knock.supervisor.interrupt import Shield
 from tests.run import jobs
 from tests.witness import script
 
@@ -121,6 +121,34 @@ except PoolInterrupted as exc:
     assert done == len(witness.facts())
     assert (done + cancelled, number) == (2000, 2000)
     assert 0 < done < 2000
+
+
+@pytest.mark.parametrize(
+    "how", ["list(iter_pool(quick, 'ab', **options))", "run_pool(quick, 'ab', **options)"]
+)
+def test_ctrl_c_during_the_start_leaves_no_pool(tmp_path, place, how):
+    code = (
+        BATCH
+        + f"""
+import signal
+from knock.run import batch
+start = batch.start_supervisor
+def start_and_press(*args):
+    client = start(*args)
+    client.call("stats")
+    signal.raise_signal(signal.SIGINT)
+    return client
+batch.start_supervisor = start_and_press
+try:
+    {how}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    sys.stdin.readline()
+"""
+    )
+    with batch(code, tmp_path, place) as running:
+        assert running.line() == "interrupted"
+        running.wait_descendants_gone(5.0)
 
 
 def test_ctrl_c_while_the_input_is_pulled(tmp_path, place):

@@ -118,6 +118,14 @@ def test_nothing_outlives_the_caller(place, witness, then):
 # --- a storage or a pool that cannot be -----------------------------------------------------------
 
 
+def test_a_supervisor_whose_client_is_forgotten_ends(place, witness):
+    caller = Caller(place)
+    caller.add((make.breed_and_spin, witness))
+    pids = {*map(int, witness.wait(4)), *caller.client.call("pids").values()}
+    caller.client = None
+    wait_gone(pids, 2.0)
+
+
 def test_a_storage_that_cannot_be_sent_is_an_error_of_the_settings():
     with pytest.raises(ConfigError, match=r"cannot be sent .*supervisor='thread'"):
         Caller("process", storage=Unpicklable())

@@ -1,4 +1,4 @@
-"""Ctrl-C while a batch runs: at once in the user's code, never in the middle of knock's own."""
+"""Ctrl-C in a caller: at once in the user's code, never in the middle of knock's own."""
 
 import signal
 import threading
@@ -14,12 +14,11 @@ def _is_of_a_shield(handler: _Handler) -> bool:
 
 
 class Shield:
-    """Inside ``with shield:`` Ctrl-C waits; elsewhere it raises ``KeyboardInterrupt`` as ever.
+    """Inside ``with shield.closed():`` Ctrl-C waits until that ends; elsewhere it raises as ever.
 
-    Used as ``with Shield() as shield:`` around a batch, then as ``with shield.closed():`` around
-    what must not be torn. Does nothing outside of the main thread, where no signal lands, nor
-    where the user has a handler of his own. Another shield's is none: its batch may be pulling the
-    input by this one, or have been left in the middle of its ``__exit__``.
+    ``with Shield() as shield:`` goes around the whole. Does nothing outside of the main thread,
+    where no signal lands, nor where the user has a handler of his own. Another shield's is none:
+    its batch may be pulling the input by this one, or have been left in the middle of ``__exit__``.
     """
 
     def __init__(self) -> None:
