@@ -4,7 +4,7 @@ import math
 import numbers
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, overload
 
 from knock.core.job import Priority
@@ -142,13 +142,46 @@ def start_method(value: object) -> StartMethod:
 
 def job_type(value: object) -> str:
     """Return the name of a job type: text of 1 to 255 printable characters."""
-    if not isinstance(value, str):
-        raise ConfigError(f"a job type must be text, not {_shown(value)}")
+    value = _text("a job type", value)
     if not 0 < len(value) <= MAX_TYPE_CHARS or not value.isprintable():
         raise ConfigError(
             f"a job type must have 1 to {MAX_TYPE_CHARS} printable characters, not {_shown(value)}"
         )
     return value
+
+
+def job_types(value: object) -> str | None:
+    """Return the job type to choose by; None is any. Raises ``ConfigError`` as ``job_type``."""
+    return None if value is None else job_type(value)
+
+
+def key(name: str, value: object) -> str:
+    """Return the key of a job: text with something in it. Raises ``ConfigError`` otherwise."""
+    text = _text(name, value)
+    if not text:
+        raise ConfigError(f"{name} must be text with something in it, not {_shown(value)}")
+    return text
+
+
+def job_id(value: object) -> int:
+    """Return the id of a job, as ``add`` returned it. Raises ``ConfigError`` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"a job id must be a whole number, not {_shown(value)}")
+    return int(value)
+
+
+def job_ids(values: object) -> list[int]:
+    """Return ids of jobs. Raises ``ConfigError`` for anything else, a single id too."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise ConfigError(f"job ids must be a list of whole numbers, not {_shown(values)}")
+    return [job_id(value) for value in values]
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} must be text, not {_shown(value)}")
+    # Of a subclass, such as an enum of the caller's script, no other process may know.
+    return str.__str__(value)
 
 
 def _float_of(value: numbers.Real) -> float:
@@ -163,6 +196,8 @@ def _shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # a whole number of too many digits
         return f"a {type(value).__name__} that is far too large"
+    except Exception:  # noqa: BLE001 - user code
+        return f"a {type(value).__name__} that cannot be shown"
     return text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}..."
 
 

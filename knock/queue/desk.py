@@ -65,7 +65,7 @@ class StorageDesk:
         self.storage = storage
         self.why = why
         self._clock = clock
-        self._is_closed = is_closed
+        self.is_closed = is_closed
         # A storage in memory is for one thread at a time.
         self._lock = threading.RLock()
 
@@ -77,7 +77,7 @@ class StorageDesk:
         is_keyed: bool,  # noqa: ARG002 - the storage tells anyway
     ) -> list[int]:
         """See ``Desk``."""
-        if self._is_closed:
+        if self.is_closed:
             raise QueueClosedError(f"no jobs are taken: {self.why}")
         with self._lock:
             return self.storage.enqueue(jobs, now=self._clock.now())

@@ -14,7 +14,7 @@ from knock.pool.job import in_worker
 from knock.queue.exit import drain, tidy_up_after
 from knock.queue.forward import is_forwarding
 from knock.queue.handlers import EventHandler
-from knock.queue.intake import AddOptions, check_key, check_keys
+from knock.queue.intake import NO_DELAY, AddOptions, check_keys
 from knock.queue.policy import PolicyOptions, build_policy
 from knock.queue.registry import Registry
 from knock.queue.runtime import Runtime, runtime_in_worker, runtime_of
@@ -171,7 +171,7 @@ class Queue:
         data: Any = None,
         *,
         priority: str | Priority = "normal",
-        delay: float = 0.0,
+        delay: float = NO_DELAY,
         expires_in: float | None = None,
         key: str | None = None,
         timeout: float | Unset | None = UNSET,
@@ -204,7 +204,7 @@ class Queue:
             timeout=timeout,
             retry_attempts=retry_attempts,
         )
-        return runtime.add(terms, data, check_key(key))
+        return runtime.add(terms, data, None if key is None else config.key("key", key))
 
     def add_many(
         self,
@@ -241,6 +241,7 @@ class Queue:
         Raises:
             ConfigError: The storage cannot be sent to a supervisor process.
             SerializationError: A processor or the initializer cannot be sent to the workers.
+            KnockError: The queue was started before and its supervisor failed: why it did.
         """
         self._here().start(self._drain)
 
@@ -301,16 +302,22 @@ class Queue:
         self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         """Do what is queued, then stop; after an exception only what runs, or not even that."""
-        if kind is None and not self.is_paused:
-            self.join()
         is_urgent = kind is not None and not issubclass(kind, Exception)
-        self.stop(0.0 if is_urgent else None)
+        try:
+            if kind is None and not self.is_paused and self._runtime.is_started:
+                self.join()
+        except BaseException:
+            is_urgent = True
+            raise
+        finally:
+            self.stop(0.0 if is_urgent else None)
 
     # --- what becomes of jobs ---
 
     def get_job(self, job_id: int) -> JobRecord:
         """Return what is stored of a job now. Raises ``JobNotFoundError``."""
-        return self._here().ask(lambda desk: desk.get(job_id))
+        known_as = config.job_id(job_id)
+        return self._here().ask(lambda desk: desk.get(known_as))
 
     def result(self, job_id: int, timeout: float | None = None) -> Any:
         """Wait for a job's end and return its value.
@@ -323,28 +330,38 @@ class Queue:
             QueueClosedError: It has not ended, and the queue does not run.
             SupervisorLostError: The supervisor process died.
         """
+        known_as = config.job_id(job_id)
         limit = config.seconds("timeout", timeout, allow_none=True)
-        return value_of(self._here().ask(lambda desk: desk.watch(job_id, limit)))
+        return value_of(self._here().ask(lambda desk: desk.watch(known_as, limit)))
 
     def cancel(self, job_id: int) -> bool:
-        """Cancel a job, killing it if it runs; False if it has ended. ``JobNotFoundError``."""
-        return self._here().cancel(job_id)
+        """End a job, killing it if it runs, and return once it has ended.
+
+        False if it was not this that ended it: it had ended before, or its result came first.
+        Raises ``JobNotFoundError``.
+        """
+        return self._here().cancel(config.job_id(job_id))
 
     def get_dead_letter_items(
         self, limit: int = 10, *, job_type: str | None = None
     ) -> list[JobRecord]:
         """Return up to ``limit`` dead jobs, the latest first."""
         most = config.count("limit", limit)
-        return self._here().ask(lambda desk: desk.dead(most, job_type))
+        chosen = config.job_types(job_type)
+        return self._here().ask(lambda desk: desk.dead(most, chosen))
 
     def retry_dead_letters(
         self, job_ids: Iterable[int] | None = None, *, job_type: str | None = None
     ) -> list[int]:
-        """Queue dead jobs again, with fresh budgets; return their ids. None of both is all."""
-        runtime = self._here()
-        if job_ids is None:
-            job_ids = [r.spec.id for r in runtime.ask(lambda desk: desk.dead(None, job_type))]
-        ids = list(job_ids)
+        """Queue dead jobs again that match all that is given, with fresh budgets; return their ids.
+
+        None of all is all.
+        """
+        runtime, chosen = self._here(), config.job_types(job_type)
+        ids = None if job_ids is None else config.job_ids(job_ids)
+        if ids is None or chosen is not None:
+            found = [r.spec.id for r in runtime.ask(lambda desk: desk.dead(None, chosen))]
+            ids = found if ids is None else sorted(set(ids).intersection(found), key=ids.index)
         return runtime.ask(lambda desk: desk.requeue(ids))
 
     def purge_dead_letters(
@@ -358,8 +375,9 @@ class Queue:
         age = config.seconds("older_than", older_than, allow_none=True)
         runtime = self._here()
         before = None if age is None else runtime.clock.now() - age
-        ids = None if job_ids is None else list(job_ids)
-        return runtime.ask(lambda desk: desk.purge(ids, job_type, before))
+        ids = None if job_ids is None else config.job_ids(job_ids)
+        chosen = config.job_types(job_type)
+        return runtime.ask(lambda desk: desk.purge(ids, chosen, before))
 
     # --- what goes on ---
 
@@ -382,9 +400,7 @@ class Queue:
         Raises:
             ConfigError: There is no such event; the message has those that are.
         """
-        if event not in EVENT_NAMES:
-            known = ", ".join(sorted(EVENT_NAMES))
-            raise ConfigError(f"no event {event!r}; known are {known}")
+        _check_event(event)
         if handler is None:
             return lambda handler: self._add_handler(event, handler)
         return self._add_handler(event, handler)
@@ -394,6 +410,12 @@ class Queue:
             raise ConfigError(f"the handler of {event!r} must be a function, not {handler!r}")
         self._here().add_handler(event, handler)
         return handler
+
+
+def _check_event(event: object) -> None:
+    if not isinstance(event, str) or event not in EVENT_NAMES:
+        known = ", ".join(sorted(EVENT_NAMES))
+        raise ConfigError(f"no event {event!r}; known are {known}")
 
 
 def load_in_worker() -> Queue:

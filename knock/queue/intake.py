@@ -11,6 +11,9 @@ from knock.errors import ConfigError, SerializationError
 from knock.pool.clock import Clock
 from knock.pool.definition import ItemPickler
 
+# The default, known by its identity.
+NO_DELAY = 0.0
+
 
 class AddOptions(TypedDict, total=False):
     """What ``Queue.add`` takes beside the job itself, but for ``key``; see there."""
@@ -40,7 +43,7 @@ class Intake:
         self._clock = clock
         self._ids = itertools.count(first_id)
         self._pickler = ItemPickler()
-        self._plain: dict[tuple[str, str | Priority], Terms] = {}
+        self._plain: dict[tuple[str, object], Terms] = {}
         self.job_types: set[str] = set()
 
     def terms(
@@ -48,7 +51,7 @@ class Intake:
         job_type: str,
         *,
         priority: str | Priority = "normal",
-        delay: float = 0.0,
+        delay: float = NO_DELAY,
         expires_in: float | None = None,
         timeout: float | Unset | None = UNSET,
         retry_attempts: int | Unset = UNSET,
@@ -58,8 +61,14 @@ class Intake:
         Raises:
             ConfigError: Something is of the wrong type or out of range.
         """
-        is_plain = delay == 0 and expires_in is None and timeout is retry_attempts is UNSET
-        if is_plain and type(job_type) is str:
+        # By identity and exact type: 0 and False are no priority and no delay.
+        is_plain = (
+            type(job_type) is type(priority) is str
+            and delay is NO_DELAY
+            and expires_in is None
+            and timeout is retry_attempts is UNSET
+        )
+        if is_plain:
             known = self._plain.get((job_type, priority))
             if known is not None:
                 return known
@@ -137,17 +146,6 @@ def _check_options(timeout: float | Unset | None, retry_attempts: int | Unset) -
     )
 
 
-def check_key(key: object) -> str | None:
-    """Return ``key`` as it is stored; a key names one job as long as that is stored.
-
-    Raises:
-        ConfigError: It is neither a string with something in it nor None.
-    """
-    if key is None or (isinstance(key, str) and key):
-        return key
-    raise ConfigError(f"key must be a string with something in it or None, not {key!r}")
-
-
 def check_keys(keys: Iterable[Any] | None, count: int) -> list[str] | None:
     """Return a key for each of ``count`` jobs, or None where none were given.
 
@@ -156,10 +154,9 @@ def check_keys(keys: Iterable[Any] | None, count: int) -> list[str] | None:
     """
     if keys is None:
         return None
-    listed = list(keys)
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+        raise ConfigError(f"keys must be a list of texts, not {keys!r}")
+    listed = [config.key(f"keys[{index}]", key) for index, key in enumerate(keys)]
     if len(listed) != count:
         raise ConfigError(f"keys must be as many as jobs: {len(listed)} for {count}")
-    for index, key in enumerate(listed):
-        if not isinstance(key, str) or not key:
-            raise ConfigError(f"keys[{index}] must be a string with something in it, not {key!r}")
     return listed

@@ -102,16 +102,20 @@ def _breaker(name: str, value: object) -> BreakerPolicy | None:
     if not isinstance(value, BreakerPolicy):
         raise ConfigError(f"{name} must be a BreakerPolicy or None, not {value!r}")
     prefix = f"{name}."
+    plain: dict[str, Any] = {}
     for field in ("threshold", "window", "minimum_calls", "probes"):
-        config.count(prefix + field, getattr(value, field), minimum=1)
+        plain[field] = config.count(prefix + field, getattr(value, field), minimum=1)
     for field in ("reset_timeout", "reset_timeout_max"):
-        config.seconds(prefix + field, getattr(value, field))
+        plain[field] = config.seconds(prefix + field, getattr(value, field))
     rate = value.failure_rate
-    if rate is not None and (isinstance(rate, bool) or not 0 < rate <= 1):
-        raise ConfigError(f"{prefix}failure_rate must be over 0 and at most 1, not {rate!r}")
+    if rate is not None:
+        plain["failure_rate"] = config.fraction(f"{prefix}failure_rate", rate)
+        if not plain["failure_rate"]:
+            raise ConfigError(f"{prefix}failure_rate must be over 0, not {rate!r}")
     if value.reset_timeout > value.reset_timeout_max:
         raise ConfigError(f"{prefix}reset_timeout is over reset_timeout_max")
-    return value
+    # Anew, of plain numbers: the supervisor's process may not know the caller's types.
+    return BreakerPolicy(**plain)
 
 
 _CHECKS: Mapping[str, Callable[[str, object], object]] = {

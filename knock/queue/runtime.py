@@ -5,11 +5,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from knock.core.job import JobSpec
 from knock.core.policy import JobPolicy
-from knock.errors import ProcessorNotFoundError, QueueClosedError
+from knock.errors import ConfigError, ProcessorNotFoundError, QueueClosedError
 from knock.pool.clock import Clock
 from knock.pool.definition import dump_definitions
 from knock.queue.desk import Desk, FirstDesk, StorageDesk
@@ -21,7 +23,7 @@ from knock.queue.registry import Registration, Registry
 from knock.queue.session import Known, Session, Settings, open_session
 from knock.queue.signals import serve
 from knock.queue.stats import NO_TOTALS, QueueStats
-from knock.storage.base import Storage
+from knock.storage import InMemoryStorage, Storage
 from knock.supervisor.interrupt import Shield
 from knock.supervisor.messages import QueueEvent
 
@@ -119,7 +121,9 @@ class Runtime:
         with self._lock:
             self.is_paused = is_paused
             if isinstance(self.desk, Session):
-                self.desk.set_paused(is_paused=is_paused)
+                # If it is stopping, this is for the next start.
+                with suppress(QueueClosedError):
+                    self.desk.set_paused(is_paused=is_paused)
 
     def stats(self) -> QueueStats:
         """Return what goes on."""
@@ -139,11 +143,24 @@ class Runtime:
 
     # --- from start to stop ---
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it ran, and takes no jobs any more."""
+        return isinstance(self.desk, StorageDesk) and self.desk.is_closed
+
+    @property
+    def is_started(self) -> bool:
+        """Whether a supervisor runs, or has failed."""
+        return isinstance(self.desk, Session)
+
     def start(self, at_exit: Callable[[], None]) -> None:
         """Start a supervisor, unless one runs or this is a worker."""
         with self._lock:
+            if isinstance(self.desk, Session):
+                self.desk.raise_failure()
             if self._settings is None or not isinstance(self.desk, StorageDesk):
                 return
+            own(self.desk.storage, self)
             self._warn_of_missing_processors()
             # Ctrl-C half-way would leave a supervisor that nobody knows.
             with Shield() as shield, shield.closed():
@@ -209,11 +226,36 @@ class Runtime:
             logger.warning("the queue has stopped, but a handler still runs")
 
 
+# Whose a storage in memory is: the ids of its jobs come from one counter.
+_owners: "WeakKeyDictionary[InMemoryStorage, ReferenceType[Runtime]]" = WeakKeyDictionary()
+
+
+def own(storage: Storage, runtime: Runtime) -> None:
+    """Take a storage in memory for this queue.
+
+    Raises:
+        ConfigError: It is that of another queue, which has not been stopped.
+    """
+    if not isinstance(storage, InMemoryStorage):
+        return
+    known = _owners.get(storage)
+    owner = None if known is None else known()
+    if owner is not None and owner is not runtime and not owner.is_stopped:
+        raise ConfigError("the storage in memory is another queue's, which has not been stopped")
+    _owners[storage] = ref(runtime)
+
+
 def runtime_of(storage: Storage, registry: Registry, settings: Settings) -> Runtime:
-    """Return the runtime of a queue that has not been started."""
+    """Return the runtime of a queue that has not been started.
+
+    Raises:
+        ConfigError: The storage is another queue's.
+    """
     clock = Clock.start()
     desk = StorageDesk(storage, clock, "the queue was never started", is_closed=False)
-    return Runtime(desk, clock, registry, settings)
+    runtime = Runtime(desk, clock, registry, settings)
+    own(storage, runtime)
+    return runtime
 
 
 def runtime_in_worker() -> Runtime:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from knock.core.job import JobRecord, JobSpec, JobState
 from knock.core.policy import JobPolicy
-from knock.errors import JobNotFoundError, KnockError
+from knock.errors import JobNotFoundError, KnockError, QueueClosedError
 from knock.pool.clock import Clock
 from knock.pool.definition import Processor
 from knock.queue.handlers import Handlers
@@ -80,6 +80,9 @@ class Session:
         self._is_over = threading.Event()
         self._when_over: list[Callable[[], None]] = []
         self._lock = threading.Lock()
+        # Reentrant: a signal handler may add a job.
+        self._adding = threading.RLock()
+        self._is_stopping = False
         self.final_totals = NO_TOTALS
         self.storage = storage
         self.failure: Exception | None = None
@@ -93,12 +96,15 @@ class Session:
         self, jobs: list[JobSpec], definitions: tuple[bytes, ...], *, is_keyed: bool
     ) -> list[int]:
         """See ``Desk``."""
-        if is_keyed:
-            ids: list[int] = self._client.enqueue(
-                lambda request: Enqueue(request, jobs, definitions)
-            )
-            return ids
-        self._client.post(Enqueue(None, jobs, definitions))
+        with self._adding:
+            if self._is_stopping:
+                raise QueueClosedError("the queue is stopping")
+            if is_keyed:
+                ids: list[int] = self._client.enqueue(
+                    lambda request: Enqueue(request, jobs, definitions)
+                )
+                return ids
+            self._client.post(Enqueue(None, jobs, definitions))
         return [job.id for job in jobs]
 
     def get(self, job_id: int) -> JobRecord:
@@ -119,10 +125,7 @@ class Session:
 
     def cancel(self, job_id: int) -> bool:
         """See ``Desk``."""
-        if self._client.call("cancel", [job_id]):
-            return True
-        self.get(job_id)
-        return False
+        return self._client.cancel(job_id)
 
     def dead(self, limit: int | None, job_type: str | None) -> list[JobRecord]:
         """See ``Desk``."""
@@ -149,15 +152,16 @@ class Session:
 
     def snapshot(self) -> Snapshot:
         """See ``Desk``."""
-        stats: SupervisorStats = self._client.call("stats")
+        stats: SupervisorStats
+        stats, counts, breakers = self._client.call("snapshot")
         totals = _totals(stats)
         return Snapshot(
-            counts=self._client.call("counts"),
+            counts=counts,
             totals=totals,
             rates=self._meter.read(totals, self._clock.now()),
             retrying=stats.retrying,
             workers=stats.workers,
-            breakers=self._client.call("breakers"),
+            breakers=breakers,
         )
 
     # --- orders ---
@@ -185,7 +189,10 @@ class Session:
         """Let nothing new start; what runs after ``timeout`` seconds is killed and released."""
         deadline = None if timeout is None else self._clock.now() + timeout
         try:
-            self._client.post(Stop(deadline))
+            # What was added is before it on the line, so it is stored; nothing comes after it.
+            with self._adding:
+                self._is_stopping = True
+                self._client.post(Stop(deadline))
         except KnockError as exc:
             logger.debug("the supervisor has ended already: %s", exc)
 
@@ -208,6 +215,9 @@ class Session:
             self._take_all()
             self._client.close()
             self._on_end(self)
+        except Exception as exc:  # a storage that cannot be taken back
+            self.failure = exc
+            logger.exception("the queue could not be taken back from its supervisor")
         finally:
             with self._lock:
                 self._is_over.set()

@@ -117,6 +117,7 @@ class Batch:
             policies={job_type: options.policy},
             stop_rule=options.stop_rule(self.total),
             retention=self._archive.retention,
+            keeps_dead=not self._archive.is_private,
         )
         events = frozenset({"retrying", "stop_rule_reached"})
         with self.shield.closed():

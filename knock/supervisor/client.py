@@ -11,6 +11,7 @@ from knock.errors import ConfigError, ForkedProcessError, KnockError, QueueClose
 from knock.storage.base import Storage
 from knock.supervisor.messages import (
     Call,
+    Cancel,
     Consumed,
     Inbound,
     Outbound,
@@ -83,6 +84,11 @@ class SupervisorClient:
         """Wait until the job is in a final state. ``TimeoutError`` only if the wait ran out."""
         record: JobRecord = self._ask(lambda request: Watch(request, job_id), timeout)
         return record
+
+    def cancel(self, job_id: int) -> bool:
+        """End the job and wait until it has ended; False if not this has ended it."""
+        is_cancelled: bool = self._ask(lambda request: Cancel(request, job_id), None)
+        return is_cancelled
 
     def wait_idle(self, timeout: float | None = None) -> None:
         """Wait until no job is queued or processing. ``TimeoutError`` if the wait ran out."""

@@ -1,6 +1,8 @@
 """The supervisor's desk: what callers and running jobs ask for, and what it makes of it."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from operator import eq
 from typing import Any
 
 from knock.core.events import (
@@ -12,15 +14,22 @@ from knock.core.events import (
     ResumeRequested,
     StopRequested,
 )
-from knock.core.job import JobSpec
+from knock.core.job import JobSpec, JobState
 from knock.core.machine import Machine
-from knock.errors import ConfigError, KnockError, ProcessorNotFoundError, QueueClosedError
+from knock.errors import (
+    ConfigError,
+    KnockError,
+    ProcessorNotFoundError,
+    QueueClosedError,
+    StorageUnavailableError,
+)
 from knock.pool.pool import Pool
 from knock.protocol import message as wire
 from knock.protocol.addition import ADD_VERB, decode_additions, encode_ids, encode_refusal
 from knock.storage.base import Storage
 from knock.supervisor.messages import (
     Call,
+    Cancel,
     Consumed,
     Enqueue,
     Inbound,
@@ -35,6 +44,7 @@ from knock.supervisor.messages import (
     WatchIdle,
 )
 from knock.supervisor.options import SupervisorOptions
+from knock.supervisor.outage import Outage
 from knock.supervisor.publisher import Publisher
 from knock.supervisor.tally import Tally
 
@@ -45,8 +55,16 @@ FIRST_ID_OF_JOBS = 1 << 40
 _IDS_PER_SECOND = 1_000_000
 
 
+# What was accepted and could not be stored yet: beyond that, nothing more is taken.
+OWED_JOBS = 10_000
+
+
 class Desk:
-    """Turns requests into calls of the storage, replies, and events for the machine."""
+    """Turns requests into calls of the storage, replies, and events for the machine.
+
+    A storage that cannot be reached is told to whoever waits for an answer. Jobs that were
+    accepted without one, and cancellations, are *owed*: kept, and tried again.
+    """
 
     def __init__(
         self,
@@ -57,6 +75,7 @@ class Desk:
         pool: Pool,
         publisher: Publisher,
         tally: Tally,
+        outage: Outage,
     ) -> None:
         self._options = options
         self._storage = storage
@@ -64,6 +83,10 @@ class Desk:
         self._pool = pool
         self._publisher = publisher
         self._tally = tally
+        self._outage = outage
+        self._owed: deque[Enqueue] = deque()
+        self._owed_jobs = 0
+        self._to_cancel: list[int] = []
         self._types = set(options.policies)
         self._idle_requests: list[int] = []
         self._next_id = max(FIRST_ID_OF_JOBS, int(options.clock.now() * _IDS_PER_SECOND))
@@ -74,13 +97,12 @@ class Desk:
             "get": storage.get,
             "find": storage.find,
             "purge": storage.purge,
-            "breakers": machine.breakers,
             "pids": pool.pids,
         }
 
     # --- callers ---
 
-    def take(self, message: Inbound, now: float) -> Sequence[Event]:  # noqa: PLR0911
+    def take(self, message: Inbound, now: float) -> Sequence[Event]:
         """Do what a caller asks; return what the machine must hear of it."""
         match message:
             case Enqueue():
@@ -90,11 +112,20 @@ class Desk:
             case Call():
                 return self._call(message, now)
             case Watch(request, job_id):
-                self._publisher.watch(request, job_id)
+                self._watch(request, job_id, cancels=False)
+            case Cancel(request, job_id):
+                if self._watch(request, job_id, cancels=True):
+                    return [CancelRequested([job_id])]
             case WatchIdle(request):
                 self._idle_requests.append(request)
             case Unwatch(request):
                 self._unwatch(request)
+            case _:
+                return self._order(message)
+        return []
+
+    def _order(self, message: Register | Pause | Resume | Stop | Subscribe) -> Sequence[Event]:
+        match message:
             case Register(job_type, policy, definition):
                 if definition is not None:
                     self._pool.define(definition)
@@ -115,24 +146,82 @@ class Desk:
     def _enqueue(self, message: Enqueue, now: float) -> Sequence[Event]:
         for blob in message.definitions:
             self._pool.define(blob)
+        if message.request is None:
+            self._owed.append(message)
+            self._owed_jobs += len(message.jobs)
+            return [] if self._outage.is_on(now) else self._store_owed(now)
         try:
             ids = self._storage.enqueue(message.jobs, now=now)
         except KnockError as exc:
-            if message.request is None:
-                raise
             self._publisher.reply(message.request, error=exc)
             return []
-        self._tally.added += len(ids)
-        if message.request is not None:
-            self._publisher.reply(message.request, ids)
+        # Those that have a key may be stored already.
+        self._tally.added += sum(map(eq, ids, [job.id for job in message.jobs]))
+        self._publisher.reply(message.request, ids)
         return _added(message.jobs)
+
+    def _store_owed(self, now: float) -> Sequence[Event]:
+        events: list[Event] = []
+        while self._owed:
+            jobs = self._owed[0].jobs
+            try:
+                self._storage.enqueue(jobs, now=now)
+            except StorageUnavailableError:
+                self._outage.began(now)
+                break
+            self._outage.ended()
+            self._owed.popleft()
+            self._owed_jobs -= len(jobs)
+            self._tally.added += len(jobs)
+            events.extend(_added(jobs))
+        return events
+
+    def _watch(self, request: int, job_id: int, *, cancels: bool) -> bool:
+        try:
+            return self._publisher.watch(request, job_id, cancels=cancels)
+        except KnockError as exc:
+            self._publisher.reply(request, error=exc)
+            return False
+
+    # --- what is owed ---
+
+    @property
+    def owes(self) -> bool:
+        """Whether the storage must still hear of something."""
+        return bool(self._owed or self._to_cancel)
+
+    @property
+    def is_clogged(self) -> bool:
+        """Whether no more may be taken until the storage is back."""
+        return self._owed_jobs >= OWED_JOBS
+
+    def pay(self, now: float) -> Sequence[Event]:
+        """Tell the storage what it must still hear, if there is use in asking."""
+        if self._outage.is_on(now) or not self.owes:
+            return []
+        events = list(self._store_owed(now))
+        if self._to_cancel and not self._owed:
+            # Once more from the beginning: they may have been claimed meanwhile.
+            events.append(CancelRequested(self._to_cancel))
+            self._to_cancel = []
+        return events
+
+    def cancel_stored(self, job_ids: Sequence[int], now: float) -> None:
+        """Cancel those of the jobs that are still queued."""
+        try:
+            cancelled = self._storage.cancel(job_ids, now=now)
+            records = self._storage.get(cancelled) if cancelled else []
+        except StorageUnavailableError:
+            self._outage.began(now)
+            self._to_cancel.extend(job_ids)
+            return
+        self._outage.ended()
+        if cancelled:
+            self._tally.ended_unrun(cancelled, JobState.CANCELLED)
+            self._publisher.ended_unrun([r for r in records if r is not None], now)
 
     def _call(self, message: Call, now: float) -> Sequence[Event]:
         try:
-            if message.verb == "cancel":
-                value, events = self._cancel(*message.args)
-                self._publisher.reply(message.request, value)
-                return events
             value = self._answer(message, now)
         except (KnockError, TypeError, ValueError) as exc:
             self._publisher.reply(message.request, error=exc)
@@ -150,8 +239,8 @@ class Desk:
                 return self._storage.requeue(*message.args, now=now)
             case "facts":
                 return self._tally.facts(now)
-            case "stats":
-                return self.stats()
+            case "snapshot":
+                return self.stats(), self._storage.counts(now=now), self._machine.breakers()
         verb = self._verbs.get(message.verb)
         if verb is None:
             raise ConfigError(f"no such verb: {message.verb!r}")
@@ -164,11 +253,6 @@ class Desk:
             workers=len(self._pool.pids()),
             is_paused=self._is_paused,
         )
-
-    def _cancel(self, job_ids: Sequence[int]) -> tuple[list[int], Sequence[Event]]:
-        records = self._storage.get(job_ids)
-        wanted = [r.spec.id for r in records if r is not None and not r.state.is_final]
-        return wanted, [CancelRequested(wanted)] if wanted else []
 
     def _unwatch(self, request: int) -> None:
         if request in self._idle_requests:
@@ -206,8 +290,15 @@ class Desk:
 
     def look_up(self, now: float) -> None:
         """Reply to those who wait until there is nothing to do, if that is so."""
-        if self._idle_requests and not self._machine.in_flight:
-            counts = self._storage.counts(now=now)
+        if not self._idle_requests or self._machine.in_flight or self.owes:
+            return
+        if not self._outage.is_on(now):
+            try:
+                counts = self._storage.counts(now=now)
+            except StorageUnavailableError:
+                self._outage.began(now)
+                return
+            self._outage.ended()
             if not counts.queued and not counts.processing:
                 for request in self._idle_requests:
                     self._publisher.reply(request)

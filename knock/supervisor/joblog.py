@@ -1,6 +1,7 @@
 """Lines that jobs logged, in their caller's log."""
 
 import logging
+import traceback
 
 from knock.supervisor.messages import Logged
 
@@ -12,7 +13,9 @@ def log_lines(logged: Logged) -> None:
     if logged.dropped:
         _logger.warning("%d lines of jobs were dropped: too many at once", logged.dropped)
     for entry in logged.entries:
-        if _logger.isEnabledFor(entry.level):
+        if not _logger.isEnabledFor(entry.level):
+            continue
+        try:
             _logger.log(
                 entry.level,
                 "job %d (%s): %s",
@@ -25,3 +28,5 @@ def log_lines(logged: Logged) -> None:
                     "attempt": entry.attempt,
                 },
             )
+        except Exception:  # noqa: BLE001 - a handler of the user's; the next line is not to suffer
+            traceback.print_exc()

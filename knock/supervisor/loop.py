@@ -38,7 +38,9 @@ from knock.supervisor.desk import Desk
 from knock.supervisor.mailbox import Mailbox
 from knock.supervisor.messages import Ended, Failed, LogEntry, Progressed
 from knock.supervisor.options import SupervisorOptions
+from knock.supervisor.outage import Outage
 from knock.supervisor.publisher import Publisher
+from knock.supervisor.retention import Retention
 from knock.supervisor.tally import Tally
 
 # A turn that comes later than this was held up by something else than work (Ctrl-Z, a suspended
@@ -65,7 +67,11 @@ class Supervisor:
         for blob in options.definitions:
             self._pool.define(blob)
         self._tally = Tally(options.workers, self._clock.now())
-        self._publisher = Publisher(storage, mailbox, options.retention)
+        self._outage = Outage()
+        self._publisher = Publisher(storage, mailbox, self._outage)
+        self._retention = Retention(
+            storage, options.retention, keeps_dead=options.keeps_dead, outage=self._outage
+        )
         self._desk = Desk(
             options,
             storage,
@@ -73,9 +79,10 @@ class Supervisor:
             pool=self._pool,
             publisher=self._publisher,
             tally=self._tally,
+            outage=self._outage,
         )
         self._events: deque[Event] = deque()
-        self._is_over = False
+        self._is_over = False  # every job is settled, and every worker gone
 
     def run(self) -> None:
         """Serve until stopped, cut off, or unable to go on. Raises nothing."""
@@ -83,7 +90,7 @@ class Supervisor:
         try:
             self._selector.register(self._mailbox, selectors.EVENT_READ, self._hear_mailbox)
             self._obey(self._machine.start(self._clock.now()))
-            while not self._is_over and not self._mailbox.is_cut:
+            while not self._is_done and not self._mailbox.is_cut:
                 self._turn()
         except KnockError as exc:
             failure = exc
@@ -92,6 +99,10 @@ class Supervisor:
             failure = KnockError(f"the supervisor failed: {exc!r}\n{detail}")
         self._end(failure)
 
+    @property
+    def _is_done(self) -> bool:
+        return self._is_over and not self._desk.owes and not self._publisher.is_behind
+
     def _end(self, failure: Exception | None) -> None:
         try:
             self._pool.close()
@@ -99,27 +110,34 @@ class Supervisor:
         except Exception as exc:  # noqa: BLE001 - callers must hear the end, whatever fails
             failure = failure or KnockError(f"the pool could not be closed: {exc!r}")
         # What has gathered goes first: nobody listens after the last word.
-        self._publisher.flush()
+        now = self._clock.now()
+        self._publisher.flush(now)
         if failure is not None:
             self._publisher.tell(Failed(failure))
         elif self._is_over:
-            self._publisher.tell(Ended(self._tally.facts(self._clock.now()), self._desk.stats()))
+            self._publisher.tell(Ended(self._tally.facts(now), self._desk.stats()))
         else:
             self._publisher.tell(Failed(QueueClosedError("the supervisor was closed")))
-        self._publisher.flush()
+        self._publisher.flush(now)
         self._mailbox.close()
 
     # --- one turn ---
 
     def _turn(self) -> None:
         self._wait()
-        for message in self._mailbox.take():
-            self._events.extend(self._desk.take(message, self._clock.now()))
+        self._events.extend(self._desk.pay(self._clock.now()))
+        if not self._desk.is_clogged:
+            for message in self._mailbox.take():
+                self._events.extend(self._desk.take(message, self._clock.now()))
         self._work_off()
-        self._desk.look_up(self._clock.now())
+        now = self._clock.now()
+        self._desk.look_up(now)
         self._events.extend(self._desk.throttle())
         self._work_off()
-        self._publisher.flush()
+        self._publisher.flush(now)
+        if not self._publisher.is_behind:
+            self._retention.told(self._publisher.ended, now)
+        self._outage.pass_over(now)
 
     def _work_off(self) -> None:
         events, machine = self._events, self._machine
@@ -130,7 +148,7 @@ class Supervisor:
         deadline = self._next_deadline()
         timeout = None if deadline is None else max(0.0, deadline - self._clock.now())
         self._watch_mailbox()
-        if not self._mailbox.sleep():
+        if not self._desk.is_clogged and not self._mailbox.sleep():
             timeout = 0.0
         for key, mask in self._selector.select(timeout):
             self._events.extend(key.data(mask))
@@ -139,15 +157,21 @@ class Supervisor:
             if now - deadline > _GAP_SECONDS:
                 self._events.extend(self._pool.read_all())
             self._events.extend(self._pool.tick())
-            self._publisher.purge(now)
+            if not self._publisher.is_behind:
+                self._retention.purge(now)
             self._events.append(TimePassed())
 
     def _watch_mailbox(self) -> None:
-        interest = selectors.EVENT_READ
+        interest = 0 if self._desk.is_clogged else selectors.EVENT_READ
         if self._mailbox.wants_write:
             interest |= selectors.EVENT_WRITE
-        if interest != self._selector.get_key(self._mailbox).events:
-            self._selector.modify(self._mailbox, interest, self._hear_mailbox)
+        key = self._selector.get_map().get(self._mailbox)
+        if interest == (0 if key is None else key.events):
+            return
+        if key is not None:
+            self._selector.unregister(self._mailbox)
+        if interest:
+            self._selector.register(self._mailbox, interest, self._hear_mailbox)
 
     def _hear_mailbox(self, mask: int) -> list[Event]:
         # What came is taken in any case, at the end of the wait.
@@ -159,7 +183,8 @@ class Supervisor:
         moments = (
             self._machine.next_deadline(),
             self._pool.next_deadline(),
-            self._publisher.next_purge(),
+            None if self._publisher.is_behind else self._retention.next_at,
+            self._outage.retry_at,
         )
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -191,7 +216,7 @@ class Supervisor:
             case StopWorker(worker, generation):
                 pool.stop_worker(worker, generation)
             case CancelStored(job_ids):
-                self._cancel(list(job_ids))
+                self._desk.cancel_stored(list(job_ids), self._clock.now())
             case Publish(notices):
                 for notice in notices:
                     self._tally.noticed(notice)
@@ -211,6 +236,7 @@ class Supervisor:
         if claimed.expired:
             self._tally.ended_unrun([r.spec.id for r in claimed.expired], JobState.DEAD)
             self._publisher.ended_unrun(claimed.expired, now)
+        self._tally.claimed(claimed.jobs)
         self._events.append(
             JobsClaimed(command.claim, claimed.jobs, claimed.has_more, claimed.next_at)
         )
@@ -225,14 +251,6 @@ class Supervisor:
         self._tally.settled(command.settlements, stale)
         self._publisher.settled(command.settlements, stale, now)
         self._events.append(JobsSettled(command.batch, stale))
-
-    def _cancel(self, job_ids: list[int]) -> None:
-        now = self._clock.now()
-        cancelled = self._storage.cancel(job_ids, now=now)
-        if cancelled:
-            self._tally.ended_unrun(cancelled, JobState.CANCELLED)
-            records = [r for r in self._storage.get(cancelled) if r is not None]
-            self._publisher.ended_unrun(records, now)
 
     # --- what running jobs say ---
 

@@ -32,11 +32,9 @@ class Call:
     """Ask for something now; replied to with the value, or the error.
 
     Verbs: ``get(job_ids) -> list[JobRecord | None]``, ``find(**filters) -> list[JobRecord]``,
-    ``counts() -> Counts``, ``stats() -> SupervisorStats``, ``requeue(job_ids) -> list[int]``,
-    ``purge(job_ids, **filters) -> int``, ``breakers() -> dict[str, BreakerState]``,
-    ``pids() -> dict[int, int]``, ``facts() -> RunFacts``; and ``cancel(job_ids) -> list[int]``:
-    the jobs that are not final yet, for which cancelling is under way (queued ones are cancelled
-    by then; a running one is killed, unless its result comes first).
+    ``counts() -> Counts``, ``requeue(job_ids) -> list[int]``, ``purge(job_ids, **filters) -> int``,
+    ``pids() -> dict[int, int]``, ``facts() -> RunFacts``, and, all of one moment,
+    ``snapshot() -> tuple[SupervisorStats, Counts, dict[str, BreakerState]]``.
     """
 
     request: int
@@ -50,6 +48,18 @@ class Watch:
     """Reply with the job's ``JobRecord`` once it is in a final state, at once if it is.
 
     Replied to with ``JobNotFoundError`` for an unknown job.
+    """
+
+    request: int
+    job_id: int
+
+
+@dataclass(slots=True)
+class Cancel:
+    """End the job, killing it if it runs; reply once it has ended, with whether that was by this.
+
+    False if it had ended before, or if its result came first. Replied to with
+    ``JobNotFoundError`` for an unknown job.
     """
 
     request: int
@@ -119,6 +129,7 @@ Inbound = (
     Enqueue
     | Call
     | Watch
+    | Cancel
     | WatchIdle
     | Unwatch
     | Register

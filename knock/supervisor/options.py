@@ -13,7 +13,8 @@ class SupervisorOptions:
     """Everything but the storage; picklable.
 
     ``retention``: seconds that completed and cancelled jobs are kept after their end, None for
-    ever, 0 until they were told. Dead ones are kept until purged, unless ``retention`` is 0.
+    ever, 0 until they were told. Dead ones are kept until purged, unless ``keeps_dead`` is False:
+    then they are treated alike.
     ``outbox_limit``: with so many ``Finished`` records not yet consumed nothing new is
     dispatched; None is no limit. ``seed`` seeds the jitter, None from the system.
     ``definitions`` were handed out by an ``ItemPickler`` for jobs that the storage already holds.
@@ -26,5 +27,6 @@ class SupervisorOptions:
     definitions: tuple[bytes, ...] = ()
     stop_rule: StopRule | None = None
     retention: float | None = None
+    keeps_dead: bool = True
     outbox_limit: int | None = None
     seed: int | None = None

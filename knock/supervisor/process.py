@@ -23,9 +23,10 @@ from knock.pool.link import leave
 from knock.pool.nursery import interpreter_command
 from knock.protocol.frame import FrameDecoder, encode_frame
 from knock.storage.base import Storage
+from knock.storage.memory import InMemoryStorage
 from knock.supervisor.client import SupervisorClient
 from knock.supervisor.loop import Supervisor
-from knock.supervisor.messages import Ended, Inbound, Outbound
+from knock.supervisor.messages import Ended, Failed, Inbound, Outbound
 from knock.supervisor.options import SupervisorOptions
 from knock.supervisor.reception import Reception
 
@@ -102,9 +103,19 @@ def supervisor_main(fd: int) -> NoReturn:
     sys_path, blob = pickle.loads(_receive_exactly(peer, length))
     # A storage of somebody else is imported from where the caller finds it.
     sys.path[:] = sys_path
-    options, storage = pickle.loads(blob)
-    mailbox = PipeMailbox(Channel(peer, (_MESSAGES,)), storage)
-    Supervisor(options, storage, mailbox).run()
+    channel = Channel(peer, (_MESSAGES,))
+    try:
+        options, storage = pickle.loads(blob)
+    except Exception as exc:  # noqa: BLE001 - user code
+        mailbox = PipeMailbox(channel, InMemoryStorage())
+        error = ConfigError(
+            f"the storage cannot be loaded in a supervisor process ({type(exc).__name__}: {exc}); "
+            "give its URL, or supervisor='thread'"
+        )
+        mailbox.put([Failed(error)])
+        mailbox.close()
+        leave(1)
+    Supervisor(options, storage, PipeMailbox(channel, storage)).run()
     leave(0)
 
 
@@ -132,7 +143,8 @@ class _PipeLine:
         self._socket = peer
         self._process = process
         self._reception = reception
-        self._writing = threading.Lock()
+        # Reentrant: a signal handler that posts in the middle of a frame completes that first.
+        self._writing = threading.RLock()
         # A frame, and how many bytes of it each call has sent.
         self._under_way: tuple[memoryview, list[int]] = (memoryview(b""), [])
         self._is_cut = False
@@ -230,6 +242,11 @@ def start_in_process(options: SupervisorOptions, storage: Storage) -> Supervisor
     Raises:
         ConfigError: The storage cannot be pickled.
     """
+    if type(storage).__module__ == "__main__" or not hasattr(storage, "__dict__"):
+        raise ConfigError(
+            f"a {type(storage).__qualname__} of this script, or without a __dict__, cannot be "
+            "sent to a supervisor process and back: give its URL, or supervisor='thread'"
+        )
     try:
         blob = pickle.dumps((options, storage), 5)
     except Exception as exc:  # user code

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from knock.core.events import Notice, NoticeName
-from knock.core.job import AttemptOutcome, JobState, Settlement
+from knock.core.job import AttemptOutcome, Claim, JobState, Settlement
 from knock.supervisor.facts import BreakerChange, RunFacts, WorkerExit
 from knock.supervisor.messages import SupervisorStats
 
@@ -30,6 +30,7 @@ class Tally:
         self._changes: list[BreakerChange] = []
         self._stale = 0
         self._stopped_by: str | None = None
+        # Jobs that wait for another attempt.
         self._retrying: set[int] = set()
         self.added = 0
 
@@ -44,12 +45,14 @@ class Tally:
                 self._attempts[attempt.outcome] += 1
                 busy += attempt.usage.wall_seconds
             self._states[settlement.state] += 1
-            if settlement.state is not JobState.QUEUED:
-                if retrying:
-                    retrying.discard(settlement.job_id)
-            elif attempt is not None and attempt.outcome is not AttemptOutcome.RELEASED:
+            if settlement.state is JobState.QUEUED and _was_tried(settlement):
                 retrying.add(settlement.job_id)
         self._busy_seconds += busy
+
+    def claimed(self, claims: Sequence[Claim]) -> None:
+        """Note that these jobs do not wait any more."""
+        if self._retrying:
+            self._retrying.difference_update(claim.job.id for claim in claims)
 
     def ended_unrun(self, job_ids: Sequence[int], state: JobState) -> None:
         """Count jobs that the storage itself cancelled or buried."""
@@ -98,3 +101,11 @@ class Tally:
             workers=workers,
             is_paused=is_paused,
         )
+
+
+def _was_tried(settlement: Settlement) -> bool:
+    """Whether a job that goes back to the queue has had an attempt that counts."""
+    attempt = settlement.attempt
+    if attempt is not None and attempt.outcome is not AttemptOutcome.RELEASED:
+        return True
+    return settlement.spent is not None and any(settlement.spent)

@@ -36,6 +36,14 @@ def refuse_twice(job: Job) -> int:
     return job.attempt
 
 
+def refuse_the_first_time(job: Job) -> str:
+    if not os.path.exists(job.data):
+        with open(job.data, "w", encoding="utf-8"):
+            pass
+        raise RefusedError("the first time")
+    return "came"
+
+
 def crash(job: Job) -> None:
     os.kill(os.getpid(), signal.SIGSEGV)
 

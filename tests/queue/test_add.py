@@ -117,6 +117,9 @@ def test_ids_go_on_after_those_of_a_storage_that_was_given():
     first = Queue(storage)
     first.add_many("a", range(3))
     first.cancel(3)
+    with pytest.raises(ConfigError, match="another queue's"):
+        Queue(storage)
+    del first
     assert Queue(storage).add("a") == 4
 
 

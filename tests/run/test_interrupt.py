@@ -135,7 +135,7 @@ from knock.run import batch
 start = batch.start_supervisor
 def start_and_press(*args):
     client = start(*args)
-    client.call("stats")
+    client.call("counts")
     signal.raise_signal(signal.SIGINT)
     return client
 batch.start_supervisor = start_and_press

@@ -82,7 +82,7 @@ class Caller:
         return record
 
     def stats(self) -> Any:
-        return self.client.call("stats", timeout=LIMIT_SECONDS)
+        return self.client.call("snapshot", timeout=LIMIT_SECONDS)[0]
 
     def subscribe(self, *names: str, finished: bool = False) -> None:
         self.client.post(Subscribe(finished, frozenset(names)))

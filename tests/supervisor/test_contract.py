@@ -109,7 +109,10 @@ def test_queued_and_running_jobs_can_be_cancelled(call_up, witness):
         (make.spin, witness), (make.note, witness, "queued"), (make.square, 5)
     )
     [pid] = witness.wait(1)
-    assert caller.client.call("cancel", [running, queued, 99]) == [running, queued]
+    assert caller.client.cancel(queued)
+    assert caller.client.cancel(running)
+    with pytest.raises(JobNotFoundError):
+        caller.client.cancel(99)
     assert caller.watch(queued).state is JobState.CANCELLED
     record = caller.watch(running)
     assert record.state is JobState.CANCELLED
@@ -117,7 +120,8 @@ def test_queued_and_running_jobs_can_be_cancelled(call_up, witness):
     assert caller.watch(queued).attempts == ()
     assert caller.value(later) == 25
     assert witness.facts() == [pid]
-    assert caller.client.call("cancel", [running, later]) == []
+    assert not caller.client.cancel(running)
+    assert not caller.client.cancel(later)
     assert caller.stats().cancelled == 2
 
 
@@ -266,7 +270,7 @@ def test_a_breaker_opens_and_holds_its_type_back(call_up, witness):
     [other] = caller.add((make.square, 3), type="other")
     assert caller.value(other) == 9
     assert witness.facts() == []
-    assert caller.client.call("breakers")["do"].value == "open"
+    assert caller.client.call("snapshot")[2]["do"].value == "open"
 
 
 # --- keeping and forgetting -----------------------------------------------------------------------
@@ -284,7 +288,7 @@ def test_finished_jobs_are_kept_as_long_as_is_wanted(call_up):
 
 
 def test_without_retention_a_job_is_told_and_forgotten(call_up):
-    caller = call_up(retention=0)
+    caller = call_up(retention=0, keeps_dead=False)
     caller.subscribe(finished=True)
     ids = caller.add((make.square, 2), (make.refuse,))
     caller.hear(lambda: len(caller.finished()) == 2)
@@ -299,7 +303,7 @@ def test_stats_and_counts_agree(caller):
         caller.watch(job_id)
     # One worker may have done all of it before the other was there.
     wait_for(lambda: caller.stats().workers == 2)
-    counts, stats = caller.client.call("counts"), caller.stats()
+    stats, counts, _ = caller.client.call("snapshot")
     assert (counts.completed, counts.dead, counts.queued, counts.delayed) == (2, 1, 1, 1)
     assert (stats.completed, stats.failed, stats.added, stats.workers) == (2, 1, 4, 2)
     dead = caller.client.call("find", state=JobState.DEAD)
@@ -323,7 +327,7 @@ def test_events_that_were_asked_for_are_told_in_order(call_up):
     assert [e.death.exit_code for e in exits] == [3, 3, 3]
     caller.subscribe("cancelled")
     [job_id] = caller.add((make.square, 1), run_at=caller.clock.now() + 100)
-    caller.client.call("cancel", [job_id])
+    assert caller.client.cancel(job_id)
     caller.hear(lambda: caller.events()[-1].name == "cancelled")
     assert caller.events()[-1].job_id == job_id
 
