@@ -64,8 +64,9 @@ class Dispatcher:
             another worker.
     """
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], *, has_stop_rule: bool) -> None:
         self._slots = slots
+        self._has_stop_rule = has_stop_rule
         self._last_ticket = 0
         self.ready: list[Flight] = []
         self._by_priority: dict[int, int] = {}
@@ -260,6 +261,7 @@ class Dispatcher:
         self._last_ticket += 1
         flight.ticket = self._last_ticket
         flight.is_taken = False
+        flight.is_guarded = self._has_stop_rule or kind.breaker is not None
         flight.cost = kind.cost
         flight.sent_at = now
         if kind.breaker is not None:
@@ -286,7 +288,10 @@ class Dispatcher:
             commands.extend(
                 ResumeType(slot.number, slot.generation, name) for name in batch.resumed
             )
-            jobs = [Dispatch(f.ticket, f.claim.job, f.claim.attempt) for f in batch.flights]
+            jobs = [
+                Dispatch(f.ticket, f.claim.job, f.claim.attempt, f.is_guarded)
+                for f in batch.flights
+            ]
             commands.append(SendJobs(slot.number, slot.generation, jobs))
         return commands
 

@@ -37,7 +37,7 @@ class Docket:
     def __init__(
         self, slots: Sequence[Slot], kinds: Kinds, rng: Random, stop_rule: StopRule | None
     ) -> None:
-        self.dispatcher = Dispatcher(slots)
+        self.dispatcher = Dispatcher(slots, has_stop_rule=stop_rule is not None)
         self.intake = Intake()
         self.outbox = Outbox()
         self.tribunal = Tribunal(rng, stop_rule)

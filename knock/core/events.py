@@ -320,7 +320,8 @@ class SendJobs:
 class ResumeType:
     """Tell a worker that it may run jobs of this type again that are sent from now on.
 
-    After a failed attempt a worker hands back what it holds of that type until it hears this.
+    After a failed attempt that was guarded a worker hands back what it holds of that type until it
+    hears this.
     """
 
     worker: int

@@ -13,11 +13,16 @@ from knock.core.job import AttemptOutcome, JobError, JobSpec, Usage
 
 @dataclass(slots=True)
 class Dispatch:
-    """One job handed to a worker under a ticket."""
+    """One job handed to a worker under a ticket.
+
+    ``is_guarded``: something counts the failures of its type, a breaker or a stop rule, so after
+    one the worker hands back what it holds of the type.
+    """
 
     ticket: int
     job: JobSpec
     attempt: int
+    is_guarded: bool = True
 
 
 @dataclass(slots=True)

@@ -246,7 +246,7 @@ class Machine:
             flight = self._docket.dispatcher.pop(slot, ended.ticket)
             if flight is None:
                 continue
-            if ended.outcome is not AttemptOutcome.SUCCESS:
+            if flight.is_guarded and ended.outcome is not AttemptOutcome.SUCCESS:
                 slot.held.add(flight.kind)
             self._docket.ended(flight, ended, slot.pid, now)
         self._head_may_have_changed(slot, head, now)

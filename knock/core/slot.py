@@ -34,6 +34,7 @@ class Flight:
     epoch: int = 0
     cost: float = 0.0
     sent_at: float = 0.0
+    is_guarded: bool = False
     is_cancelled: bool = False
     is_taken: bool = False
 

@@ -108,24 +108,36 @@ class WorkerLink:
 
     def next_job(self) -> Handed | None:
         """Wait for a permit and return its job; None when the supervisor wants no more."""
+        back: list[int] = []
         while True:
-            permit = self._read_permit()
-            if not permit:
-                return None
-            (ticket,) = _TICKET.unpack(permit)
-            handed = self._take(ticket)
-            if handed.type in self._suspended or ticket in self._held:
-                self._held.discard(ticket)
-                self.send(encode_handed_back([ticket]))
+            permit = self._read_permit(back)
+            handed = self._take(_TICKET.unpack(permit)[0]) if permit else None
+            if handed is not None and self._is_suspended(handed):
+                back.append(handed.ticket)
                 continue
-            self._ticket = ticket
+            self._hand_back(back)
+            if handed is not None:
+                self._ticket = handed.ticket
             return handed
 
-    def _read_permit(self) -> bytes:
+    def _is_suspended(self, handed: Handed) -> bool:
+        if handed.ticket in self._held:
+            self._held.discard(handed.ticket)
+            return True
+        return handed.type in self._suspended
+
+    def _hand_back(self, tickets: list[int]) -> None:
+        if tickets:
+            self.send(encode_handed_back(tickets))
+            tickets.clear()
+
+    def _read_permit(self, back: list[int]) -> bytes:
+        """Wait for the next permit, after handing back what goes back, in one frame."""
         while True:
             try:
                 return _read(self._permits, _TICKET.size)
             except BlockingIOError:
+                self._hand_back(back)
                 # Read the channel too: a frame larger than its buffer cannot wait in it, and its
                 # permits come when all of it was sent.
                 if self._is_reading:

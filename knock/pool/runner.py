@@ -64,7 +64,8 @@ class Runner:
             data = self._attempt(handed)
         except BaseException as exc:  # noqa: BLE001 - user code; SystemExit is a failure too
             buffers = self._failed(handed, exc, self._meter.end())
-            link.suspend(handed.type)
+            if handed.is_guarded:
+                link.suspend(handed.type)
         else:
             buffers = encode_result(handed.ticket, self._meter.end(), data)
         DESK.clear()

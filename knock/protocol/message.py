@@ -68,7 +68,7 @@ FROM_WORKER = frozenset(
 # --- to a worker ----------------------------------------------------------------------------------
 
 _U32 = struct.Struct("<I")
-_JOB = struct.Struct("<QqIidHQ")
+_JOB = struct.Struct("<QqIi?dHQ")
 _CALL_HEAD = struct.Struct("<QQ")
 
 
@@ -110,6 +110,7 @@ class Handed(NamedTuple):
     id: int
     attempt: int
     priority: int
+    is_guarded: bool
     created_at: float
     type: str
     payload: bytes
@@ -129,6 +130,7 @@ def encode_jobs(dispatches: Sequence[Dispatch]) -> list[bytes]:
                 job.id,
                 dispatch.attempt,
                 job.priority,
+                dispatch.is_guarded,
                 job.created_at,
                 len(name),
                 len(payload),
@@ -152,13 +154,14 @@ def decode_jobs(body: bytes) -> list[Handed]:
     unpack, size, start, end = _JOB.unpack_from, _JOB.size, 0, len(body)
     while start < end:
         try:
-            ticket, job_id, attempt, priority, created_at, named, length = unpack(body, start)
+            ticket, job_id, attempt, priority, guarded, at, named, length = unpack(body, start)
         except struct.error as exc:
             raise ProtocolError(f"malformed jobs: {exc}") from None
         middle = start + size + named
         name = body[start + size : middle].decode()
         start = middle + length
-        jobs.append(Handed(ticket, job_id, attempt, priority, created_at, name, body[middle:start]))
+        payload = body[middle:start]
+        jobs.append(Handed(ticket, job_id, attempt, priority, guarded, at, name, payload))
     return jobs
 
 

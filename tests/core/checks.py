@@ -229,6 +229,8 @@ class Checks:
             breaker = self.breakers.get(spec.type)
             if breaker is not None:
                 breaker.sent(dispatch.ticket)
+            is_counted = breaker is not None or self.rule is not None
+            assert dispatch.is_guarded is is_counted, "failures are counted of the wrong jobs"
             self.sent.append((spec.priority, spec.run_at, spec.id))
         self.pool.send(command, jobs)
         for name in {dispatch.job.type for dispatch in command.jobs}:

@@ -162,7 +162,8 @@ class FakePool:
                 ended.retry_after = chance
             elif chance < 0.25:
                 ended.discard = "enough"
-            self._fail_type(hand, job.spec.type)
+            if run.is_guarded:
+                self._fail_type(hand, job.spec.type)
         job.outcomes = (outcome,)
         job.ended = ended
         hand.channel.append(ended)
@@ -231,6 +232,7 @@ class FakePool:
             assert job.holder is None, "a job on two workers"
             job.holder = hand
             run = Run(dispatch.ticket, job, self.now)
+            run.is_guarded = dispatch.is_guarded
             run.goes_back = job.spec.type in hand.failing
             if not hand.view:
                 hand.touched_at = self.now

@@ -14,6 +14,7 @@ class Run:
     __slots__ = (
         "goes_back",
         "hangs",
+        "is_guarded",
         "is_honest",
         "is_known",
         "job",
@@ -30,6 +31,7 @@ class Run:
         self.ticket, self.job, self.sent_at = ticket, job, now
         self.goes_back = False  # a job of its type has failed before it
         self.hangs = False
+        self.is_guarded = False  # a failure of it sends back what follows of its type
         self.is_known = False  # the machine has asked for it in vain: it has started
         self.taken_at = 0.0  # 0: it has not started
         self.started_at: float | None = None  # as the ledger says

@@ -21,6 +21,19 @@ class Mutant:
 
 
 MUTANTS = [
+    # --- what is counted ---
+    Mutant(
+        "jobs of a breaker run on after a failure",
+        "dispatch",
+        "self._has_stop_rule or kind.breaker is not None",
+        "self._has_stop_rule",
+    ),
+    Mutant(
+        "jobs under a stop rule run on after a failure",
+        "docket",
+        "has_stop_rule=stop_rule is not None",
+        "has_stop_rule=False",
+    ),
     # --- whose word counts ---
     Mutant(
         "no generation check",

@@ -88,10 +88,15 @@ class Story:
             self.settled()
 
 
-def send(worker, *pairs, generation=1):
+def send(worker, *pairs, generation=1, is_guarded=False):
     """The order to hand out each claim under its ticket."""
-    jobs = [ev.Dispatch(ticket, claim.job, claim.attempt) for ticket, claim in pairs]
+    jobs = [ev.Dispatch(ticket, claim.job, claim.attempt, is_guarded) for ticket, claim in pairs]
     return ev.SendJobs(worker, generation, jobs)
+
+
+def guarded(worker, *pairs):
+    """As ``send``, of jobs whose failures are counted."""
+    return send(worker, *pairs, is_guarded=True)
 
 
 def settle(batch, *settlements):

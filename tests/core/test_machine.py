@@ -62,7 +62,7 @@ def test_job_that_raises_is_retried_after_its_delay():
     assert story.tell(ev.TimePassed(), at=run_at) == [ev.ClaimJobs(2, 1, {})]
 
     again = a_claim(1, token=2, spent=spent)
-    assert story.claimed(again) == [ev.ResumeType(0, 1, "t"), send(0, (2, again))]
+    assert story.claimed(again) == [send(0, (2, again))]
     assert story.ended(ended(2, ERROR)) == [
         settle(
             2,

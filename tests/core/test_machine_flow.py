@@ -12,6 +12,7 @@ from tests.core.story import (
     Story,
     a_claim,
     ended,
+    guarded,
     released,
     run_of,
     send,
@@ -24,7 +25,7 @@ from tests.core.story import (
 
 
 def test_worker_is_told_to_go_on_with_a_type_after_a_failure():
-    story = Story()
+    story = Story(policy=JobPolicy(breaker=BreakerPolicy()))
     story.learn()
     claims = [a_claim(1), a_claim(2)]
     story.claimed(*claims)
@@ -32,7 +33,7 @@ def test_worker_is_told_to_go_on_with_a_type_after_a_failure():
     story.settled()
     assert story.tell(ev.JobsHandedBack(0, 1, [42])) == [
         ev.ResumeType(0, 1, "t"),
-        send(0, (43, claims[1])),
+        guarded(0, (43, claims[1])),
     ]
 
 
@@ -41,8 +42,8 @@ def test_breaker_opens_waits_probes_and_closes():
     story = Story(workers=2, policy=JobPolicy(breaker=breaker))
     claims = [a_claim(i) for i in range(1, 5)]
     assert story.claimed(*claims[:2], has_more=True) == [
-        send(0, (1, claims[0])),
-        send(1, (2, claims[1])),
+        guarded(0, (1, claims[0])),
+        guarded(1, (2, claims[1])),
     ]
     # One failure more opens it, so one worker may have the type, and one has.
     [claim, _] = story.ended(ended(1, ERROR))
@@ -63,7 +64,7 @@ def test_breaker_opens_waits_probes_and_closes():
     ]
     assert story.claimed(claims[2], has_more=True) == [
         ev.ResumeType(0, 1, "t"),
-        send(0, (3, claims[2])),
+        guarded(0, (3, claims[2])),
     ]
     assert story.ended(ended(3)) == [
         ev.ClaimJobs(5, 2, {}),
@@ -76,7 +77,7 @@ def test_job_of_an_open_type_goes_back_to_the_storage_uncharged():
     breaker = BreakerPolicy(threshold=1, reset_timeout=10.0)
     story = Story(workers=2, policy=JobPolicy(breaker=breaker))
     first, second = a_claim(1), a_claim(2)
-    assert story.claimed(first, second) == [send(0, (1, first))]
+    assert story.claimed(first, second) == [guarded(0, (1, first))]
     attempt = run_of(first, ERROR)
     assert story.ended(ended(1, ERROR)) == [
         settle(
@@ -111,8 +112,8 @@ def test_hung_job_of_the_past_does_not_take_the_place_of_a_probe():
     probes = a_claim(4), a_claim(5)
     assert story.claimed(*probes) == [
         ev.ResumeType(0, 1, "t"),
-        send(0, (4, probes[0])),
-        send(2, (5, probes[1])),
+        guarded(0, (4, probes[0])),
+        guarded(2, (5, probes[1])),
     ]
 
 
@@ -128,8 +129,8 @@ def test_second_probe_goes_to_another_worker_in_the_same_turn():
     probes = a_claim(2), a_claim(3)
     assert story.claimed(*probes) == [
         ev.ResumeType(0, 1, "t"),
-        send(0, (3, probes[0])),
-        send(1, (4, probes[1])),
+        guarded(0, (3, probes[0])),
+        guarded(1, (4, probes[1])),
     ]
 
 

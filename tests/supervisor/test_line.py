@@ -37,13 +37,30 @@ def in_process() -> Iterator[Caller]:
 
 @contextmanager
 def interrupts(seconds: float) -> Iterator[None]:
-    """Send this process a Ctrl-C after a while."""
-    timer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    """Raise KeyboardInterrupt after a while.
+
+    The signal is sent until it is noticed: one that comes just before a call that blocks is not.
+    """
+    noticed = threading.Event()
+
+    def press() -> None:
+        while not noticed.wait(seconds):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def notice(*_: object) -> None:
+        if not noticed.is_set():
+            noticed.set()
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, notice)
+    thread = threading.Thread(target=press)
+    thread.start()
     try:
         yield
     finally:
-        timer.join()
+        noticed.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def post_large(caller: Caller, posted: list[int]) -> None:

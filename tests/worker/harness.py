@@ -98,11 +98,13 @@ class LocalWorker:
         for blob in blobs:
             self.send(*encode_define(blob))
 
-    def hand(self, job_type: str, payload: bytes, *, attempt: int = 1) -> int:
+    def hand(
+        self, job_type: str, payload: bytes, *, attempt: int = 1, is_guarded: bool = True
+    ) -> int:
         """Send a job, give no permit yet, return its ticket."""
         self._ticket += 1
         job = JobSpec(self._ticket + 1000, job_type, payload, 1, 0.0, 12.5)
-        self.send(*encode_jobs([Dispatch(self._ticket, job, attempt)]))
+        self.send(*encode_jobs([Dispatch(self._ticket, job, attempt, is_guarded)]))
         return self._ticket
 
     def permit(self, *tickets: int) -> None:

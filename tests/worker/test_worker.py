@@ -173,6 +173,24 @@ def test_after_a_failure_the_rest_of_the_type_is_handed_back_until_word_comes() 
         assert (ended.ticket, ended.outcome) == (fresh, AttemptOutcome.SUCCESS)
 
 
+def test_what_goes_back_after_a_failure_goes_in_one_frame() -> None:
+    with LocalWorker(definitions_of(jobs.divide)) as worker:
+        worker.ready()
+        tickets = [worker.hand("job", pickle.dumps(n)) for n in range(20)]
+        worker.permit(*tickets)
+        assert worker.hear().outcome is AttemptOutcome.ERROR
+        assert worker.hear() == tickets[1:]
+
+
+def test_after_a_failure_that_nobody_counts_the_rest_of_the_type_runs_on() -> None:
+    with LocalWorker(definitions_of(jobs.divide)) as worker:
+        worker.ready()
+        tickets = [worker.hand("job", pickle.dumps(n), is_guarded=False) for n in (0, 1, 0, 2)]
+        worker.permit(*tickets)
+        outcomes = [worker.hear().outcome.value for _ in tickets]
+        assert outcomes == ["error", "success", "error", "success"]
+
+
 def test_word_that_comes_while_nothing_waits_lets_the_type_run() -> None:
     with LocalWorker(definitions_of(jobs.divide)) as worker:
         worker.ready()
