@@ -8,12 +8,14 @@ from typing import Any
 
 from knock.core.job import (
     TRANSITIONS,
+    Attempt,
     Claim,
     JobRecord,
     JobSpec,
     JobState,
     Settlement,
     Trigger,
+    Usage,
 )
 from knock.errors import InvalidTransitionError, StorageError
 from knock.storage.agenda import Agenda
@@ -28,7 +30,7 @@ _REQUEUED = TRANSITIONS[JobState.DEAD, Trigger.REQUEUE]
 _SETTLED = frozenset(after for (before, _), after in TRANSITIONS.items() if before is _CLAIMED)
 
 _spec_fields = attrgetter(*JobSpec.__slots__)
-_own_fields = attrgetter("since", "token", "spent", "attempts", "result", "reason", "supervisor")
+_own_fields = attrgetter("since", "token", "spent", "result", "reason", "supervisor")
 
 
 class InMemoryStorage:
@@ -309,7 +311,12 @@ class InMemoryStorage:
         return {
             "jobs": {
                 state: [
-                    (_spec_fields(entry.spec), _own_fields(entry)) for entry in members.values()
+                    (
+                        _spec_fields(entry.spec),
+                        _own_fields(entry),
+                        [_row_of(attempt) for attempt in entry.attempts],
+                    )
+                    for entry in members.values()
                 ]
                 for state, members in self._states.items()
             },
@@ -325,8 +332,9 @@ class InMemoryStorage:
         self._is_closed = state["is_closed"]
         for job_state, rows in state["jobs"].items():
             members = self._states[job_state]
-            for spec_fields, own_fields in rows:
+            for spec_fields, own_fields, attempts in rows:
                 entry = _make_entry(JobSpec(*spec_fields), job_state, own_fields)
+                entry.attempts = tuple(map(_attempt_of, attempts))
                 members[entry.spec.id] = entry
                 if entry.spec.key is not None:
                     self._keys[entry.spec.key] = entry.spec.id
@@ -360,12 +368,27 @@ def _chosen(
     return list(takewhile(lambda entry: entry.since < before, members.values()))
 
 
+def _row_of(attempt: Attempt) -> tuple[Any, ...]:
+    return (
+        attempt.number,
+        attempt.outcome,
+        tuple(attempt.usage),
+        attempt.queue_wait_seconds,
+        attempt.worker_pid,
+        attempt.error,
+        attempt.death,
+    )
+
+
+def _attempt_of(row: tuple[Any, ...]) -> Attempt:
+    number, outcome, usage, *others = row
+    return Attempt(number, outcome, Usage(*usage), *others)
+
+
 def _make_entry(spec: JobSpec, state: JobState, fields: tuple[Any, ...]) -> Entry:
     entry = Entry(spec, fields[0])
     entry.state = state
-    _, entry.token, entry.spent, entry.attempts, entry.result, entry.reason, entry.supervisor = (
-        fields
-    )
+    _, entry.token, entry.spent, entry.result, entry.reason, entry.supervisor = fields
     return entry
 
 

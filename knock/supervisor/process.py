@@ -25,6 +25,7 @@ from knock.protocol.frame import FrameDecoder, encode_frame
 from knock.storage.base import Storage
 from knock.storage.memory import InMemoryStorage
 from knock.supervisor.client import SupervisorClient
+from knock.supervisor.collector import without_collector
 from knock.supervisor.loop import Supervisor
 from knock.supervisor.messages import Ended, Failed, Inbound, Outbound
 from knock.supervisor.options import SupervisorOptions
@@ -92,7 +93,8 @@ class PipeMailbox:
 
 
 def _pickled_storage(storage: Storage) -> bytes:
-    return pickle.dumps(storage, 5)
+    with without_collector():
+        return pickle.dumps(storage, 5)
 
 
 def supervisor_main(fd: int) -> NoReturn:
@@ -105,7 +107,8 @@ def supervisor_main(fd: int) -> NoReturn:
     sys.path[:] = sys_path
     channel = Channel(peer, (_MESSAGES,))
     try:
-        options, storage = pickle.loads(blob)
+        with without_collector():
+            options, storage = pickle.loads(blob)
     except Exception as exc:  # noqa: BLE001 - user code
         mailbox = PipeMailbox(channel, InMemoryStorage())
         error = ConfigError(
@@ -248,7 +251,8 @@ def start_in_process(options: SupervisorOptions, storage: Storage) -> Supervisor
             "sent to a supervisor process and back: give its URL, or supervisor='thread'"
         )
     try:
-        blob = pickle.dumps((options, storage), 5)
+        with without_collector():
+            blob = pickle.dumps((options, storage), 5)
     except Exception as exc:  # user code
         raise ConfigError(
             f"the storage cannot be sent to a supervisor process ({exc}); "

@@ -5,6 +5,7 @@ import pickle
 
 from knock.storage.base import Storage
 from knock.supervisor.client import Place, Starter, SupervisorClient
+from knock.supervisor.collector import without_collector
 from knock.supervisor.options import SupervisorOptions
 from knock.supervisor.process import start_in_process
 from knock.supervisor.thread import start_in_thread
@@ -33,7 +34,8 @@ def take_back(storage: Storage, returned: bytes | None) -> None:
     Whoever made the storage holds it still, and finds there what became of its jobs.
     """
     if returned is not None:
-        vars(storage).update(vars(pickle.loads(returned)))
+        with without_collector():
+            vars(storage).update(vars(pickle.loads(returned)))
 
 
 def _occupy_standard_streams() -> None:
