@@ -13,7 +13,7 @@ from knock.cli.demo_plan import make_plan
 from knock.cli.demo_result import DemoResult, run_serial
 from knock.cli.demo_run import run_jobs
 from knock.cli.demo_text import result_text
-from knock.cli.main import INTERRUPTED
+from knock.cli.exit_code import INTERRUPTED
 from knock.errors import KnockError
 
 

@@ -3,8 +3,7 @@
 import os
 import sys
 
-INTERRUPTED = 130  # as a shell has it for a program that SIGINT ended
-_CANNOT_WRITE = 74  # EX_IOERR of sysexits.h
+from knock.cli.exit_code import CANNOT_WRITE, INTERRUPTED
 
 
 def main() -> None:
@@ -18,7 +17,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except OSError as exc:
         _give_up_writing(f"knock: cannot write: {exc.strerror}\n")
-        sys.exit(_CANNOT_WRITE)
+        sys.exit(CANNOT_WRITE)
 
 
 def _give_up_writing(why: str) -> None:

@@ -10,12 +10,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from knock.core.job import UNSET, JobOptions, JobSpec, Priority, Unset
-from knock.errors import ConfigError, ProcessorNotFoundError, ProtocolError, QueueClosedError
+from knock.errors import (
+    ConfigError,
+    ProcessorNotFoundError,
+    ProtocolError,
+    QueueClosedError,
+    StorageUnavailableError,
+)
 
 ADD_VERB = "add"
 _LENGTH = struct.Struct("<I")
 _ERRORS = {
-    error.__name__: error for error in (ConfigError, ProcessorNotFoundError, QueueClosedError)
+    error.__name__: error
+    for error in (
+        ConfigError,
+        ProcessorNotFoundError,
+        QueueClosedError,
+        StorageUnavailableError,
+    )
 }
 
 

@@ -1,6 +1,5 @@
 """The supervisor's desk: what callers and running jobs ask for, and what it makes of it."""
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from operator import eq
 from typing import Any
@@ -14,7 +13,7 @@ from knock.core.events import (
     ResumeRequested,
     StopRequested,
 )
-from knock.core.job import JobSpec, JobState
+from knock.core.job import JobSpec
 from knock.core.machine import Machine
 from knock.errors import (
     ConfigError,
@@ -27,6 +26,7 @@ from knock.pool.pool import Pool
 from knock.protocol import message as wire
 from knock.protocol.addition import ADD_VERB, decode_additions, encode_ids, encode_refusal
 from knock.storage.base import Storage
+from knock.supervisor.arrears import Arrears, added
 from knock.supervisor.messages import (
     Call,
     Cancel,
@@ -55,15 +55,11 @@ FIRST_ID_OF_JOBS = 1 << 40
 _IDS_PER_SECOND = 1_000_000
 
 
-# What was accepted and could not be stored yet: beyond that, nothing more is taken.
-OWED_JOBS = 10_000
-
-
 class Desk:
     """Turns requests into calls of the storage, replies, and events for the machine.
 
-    A storage that cannot be reached is told to whoever waits for an answer. Jobs that were
-    accepted without one, and cancellations, are *owed*: kept, and tried again.
+    Whoever waits for an answer hears of a storage that cannot be reached; see ``Arrears`` for the
+    others.
     """
 
     def __init__(
@@ -76,6 +72,7 @@ class Desk:
         publisher: Publisher,
         tally: Tally,
         outage: Outage,
+        arrears: Arrears,
     ) -> None:
         self._options = options
         self._storage = storage
@@ -84,9 +81,7 @@ class Desk:
         self._publisher = publisher
         self._tally = tally
         self._outage = outage
-        self._owed: deque[Enqueue] = deque()
-        self._owed_jobs = 0
-        self._to_cancel: list[int] = []
+        self._arrears = arrears
         self._types = set(options.policies)
         self._idle_requests: list[int] = []
         self._next_id = max(FIRST_ID_OF_JOBS, int(options.clock.now() * _IDS_PER_SECOND))
@@ -147,9 +142,7 @@ class Desk:
         for blob in message.definitions:
             self._pool.define(blob)
         if message.request is None:
-            self._owed.append(message)
-            self._owed_jobs += len(message.jobs)
-            return [] if self._outage.is_on(now) else self._store_owed(now)
+            return self._arrears.store(message.jobs, now)
         try:
             ids = self._storage.enqueue(message.jobs, now=now)
         except KnockError as exc:
@@ -158,23 +151,7 @@ class Desk:
         # Those that have a key may be stored already.
         self._tally.added += sum(map(eq, ids, [job.id for job in message.jobs]))
         self._publisher.reply(message.request, ids)
-        return _added(message.jobs)
-
-    def _store_owed(self, now: float) -> Sequence[Event]:
-        events: list[Event] = []
-        while self._owed:
-            jobs = self._owed[0].jobs
-            try:
-                self._storage.enqueue(jobs, now=now)
-            except StorageUnavailableError:
-                self._outage.began(now)
-                break
-            self._outage.ended()
-            self._owed.popleft()
-            self._owed_jobs -= len(jobs)
-            self._tally.added += len(jobs)
-            events.extend(_added(jobs))
-        return events
+        return added(message.jobs)
 
     def _watch(self, request: int, job_id: int, *, cancels: bool) -> bool:
         try:
@@ -182,43 +159,6 @@ class Desk:
         except KnockError as exc:
             self._publisher.reply(request, error=exc)
             return False
-
-    # --- what is owed ---
-
-    @property
-    def owes(self) -> bool:
-        """Whether the storage must still hear of something."""
-        return bool(self._owed or self._to_cancel)
-
-    @property
-    def is_clogged(self) -> bool:
-        """Whether no more may be taken until the storage is back."""
-        return self._owed_jobs >= OWED_JOBS
-
-    def pay(self, now: float) -> Sequence[Event]:
-        """Tell the storage what it must still hear, if there is use in asking."""
-        if self._outage.is_on(now) or not self.owes:
-            return []
-        events = list(self._store_owed(now))
-        if self._to_cancel and not self._owed:
-            # Once more from the beginning: they may have been claimed meanwhile.
-            events.append(CancelRequested(self._to_cancel))
-            self._to_cancel = []
-        return events
-
-    def cancel_stored(self, job_ids: Sequence[int], now: float) -> None:
-        """Cancel those of the jobs that are still queued."""
-        try:
-            cancelled = self._storage.cancel(job_ids, now=now)
-            records = self._storage.get(cancelled) if cancelled else []
-        except StorageUnavailableError:
-            self._outage.began(now)
-            self._to_cancel.extend(job_ids)
-            return
-        self._outage.ended()
-        if cancelled:
-            self._tally.ended_unrun(cancelled, JobState.CANCELLED)
-            self._publisher.ended_unrun([r for r in records if r is not None], now)
 
     def _call(self, message: Call, now: float) -> Sequence[Event]:
         try:
@@ -290,7 +230,7 @@ class Desk:
 
     def look_up(self, now: float) -> None:
         """Reply to those who wait until there is nothing to do, if that is so."""
-        if not self._idle_requests or self._machine.in_flight or self.owes:
+        if not self._idle_requests or self._machine.in_flight or self._arrears:
             return
         if not self._outage.is_on(now):
             try:
@@ -318,7 +258,7 @@ class Desk:
         except (KnockError, LookupError) as exc:
             return encode_refusal(exc), []
         self._tally.added += len(ids)
-        return encode_ids(ids), _added(jobs)
+        return encode_ids(ids), added(jobs)
 
     def _check_addition(self, jobs: Sequence[JobSpec]) -> None:
         if self._is_stopping:
@@ -326,16 +266,3 @@ class Desk:
         for job in jobs:
             if job.type not in self._types:
                 raise ProcessorNotFoundError(job.type)
-
-
-def _added(jobs: Sequence[JobSpec]) -> Sequence[Event]:
-    if not jobs:
-        return []
-    expiries = [job.expires_at for job in jobs if job.expires_at is not None]
-    return [
-        JobsAdded(
-            min(job.priority for job in jobs),
-            min(job.run_at for job in jobs),
-            min(expiries, default=None),
-        )
-    ]

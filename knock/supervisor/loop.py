@@ -34,6 +34,7 @@ from knock.pool.hearing import WorkerMessage
 from knock.pool.pool import Pool
 from knock.protocol.message import LogLine, Progress
 from knock.storage.base import Storage
+from knock.supervisor.arrears import Arrears
 from knock.supervisor.desk import Desk
 from knock.supervisor.mailbox import Mailbox
 from knock.supervisor.messages import Ended, Failed, LogEntry, Progressed
@@ -72,6 +73,9 @@ class Supervisor:
         self._retention = Retention(
             storage, options.retention, keeps_dead=options.keeps_dead, outage=self._outage
         )
+        self._arrears = Arrears(
+            storage, publisher=self._publisher, tally=self._tally, outage=self._outage
+        )
         self._desk = Desk(
             options,
             storage,
@@ -80,6 +84,7 @@ class Supervisor:
             publisher=self._publisher,
             tally=self._tally,
             outage=self._outage,
+            arrears=self._arrears,
         )
         self._events: deque[Event] = deque()
         self._is_over = False  # every job is settled, and every worker gone
@@ -101,7 +106,7 @@ class Supervisor:
 
     @property
     def _is_done(self) -> bool:
-        return self._is_over and not self._desk.owes and not self._publisher.is_behind
+        return self._is_over and not self._arrears and not self._publisher.is_behind
 
     def _end(self, failure: Exception | None) -> None:
         try:
@@ -125,8 +130,8 @@ class Supervisor:
 
     def _turn(self) -> None:
         self._wait()
-        self._events.extend(self._desk.pay(self._clock.now()))
-        if not self._desk.is_clogged:
+        self._events.extend(self._arrears.pay(self._clock.now()))
+        if not self._arrears.is_full:
             for message in self._mailbox.take():
                 self._events.extend(self._desk.take(message, self._clock.now()))
         self._work_off()
@@ -148,7 +153,7 @@ class Supervisor:
         deadline = self._next_deadline()
         timeout = None if deadline is None else max(0.0, deadline - self._clock.now())
         self._watch_mailbox()
-        if not self._desk.is_clogged and not self._mailbox.sleep():
+        if not self._arrears.is_full and not self._mailbox.sleep():
             timeout = 0.0
         for key, mask in self._selector.select(timeout):
             self._events.extend(key.data(mask))
@@ -162,7 +167,7 @@ class Supervisor:
             self._events.append(TimePassed())
 
     def _watch_mailbox(self) -> None:
-        interest = 0 if self._desk.is_clogged else selectors.EVENT_READ
+        interest = 0 if self._arrears.is_full else selectors.EVENT_READ
         if self._mailbox.wants_write:
             interest |= selectors.EVENT_WRITE
         key = self._selector.get_map().get(self._mailbox)
@@ -216,7 +221,7 @@ class Supervisor:
             case StopWorker(worker, generation):
                 pool.stop_worker(worker, generation)
             case CancelStored(job_ids):
-                self._desk.cancel_stored(list(job_ids), self._clock.now())
+                self._arrears.cancel(list(job_ids), self._clock.now())
             case Publish(notices):
                 for notice in notices:
                     self._tally.noticed(notice)

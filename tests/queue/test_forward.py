@@ -2,8 +2,15 @@
 
 import pytest
 
-from knock.errors import ConfigError, ForkedProcessError, ProcessorNotFoundError, QueueClosedError
+from knock.errors import (
+    ConfigError,
+    ForkedProcessError,
+    ProcessorNotFoundError,
+    QueueClosedError,
+    StorageUnavailableError,
+)
 from knock.pool.job import Job
+from knock.protocol.addition import decode_ids, encode_refusal
 from knock.queue import Queue
 from tests.queue import jobs
 
@@ -158,3 +165,18 @@ def test_a_preloaded_module_with_a_queue_only_forwards(make_queue):
     queue.start()
     assert queue.result(queue.result(queue.add("parent", 2), 30), 30) == 4
     assert queue.get_stats().completed == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("bad"),
+        ProcessorNotFoundError("mail"),
+        QueueClosedError("stopping"),
+        StorageUnavailableError("away"),
+    ],
+)
+def test_a_refused_addition_is_the_same_error_in_the_job(error):
+    with pytest.raises(type(error)) as told:
+        decode_ids(encode_refusal(error))
+    assert str(told.value) == str(error)

@@ -116,7 +116,7 @@ def test_a_stop_waits_for_what_the_storage_must_still_hear(caller, away):
 def test_too_much_that_cannot_be_stored_makes_callers_wait_and_nothing_is_lost(
     call_up, away, monkeypatch
 ):
-    monkeypatch.setattr("knock.supervisor.desk.OWED_JOBS", 5)
+    monkeypatch.setattr("knock.supervisor.arrears.MAX_JOBS", 5)
     monkeypatch.setattr("knock.supervisor.thread.MAILBOX_JOBS", 5)
     caller = call_up(storage=away)
     caller.subscribe(finished=True)
