@@ -47,6 +47,8 @@ from knock.supervisor.tally import Tally
 # A turn that comes later than this was held up by something else than work (Ctrl-Z, a suspended
 # machine): what workers did meanwhile is read before any limit is judged.
 _GAP_SECONDS = 1.0
+# epoll takes at most 2**31 ms (24.8 days): it is woken for nothing before a far deadline.
+_MAX_WAIT_SECONDS = 3600.0
 
 
 class Supervisor:
@@ -151,7 +153,9 @@ class Supervisor:
 
     def _wait(self) -> None:
         deadline = self._next_deadline()
-        timeout = None if deadline is None else max(0.0, deadline - self._clock.now())
+        timeout = None
+        if deadline is not None:
+            timeout = min(max(0.0, deadline - self._clock.now()), _MAX_WAIT_SECONDS)
         self._watch_mailbox()
         if not self._arrears.is_full and not self._mailbox.sleep():
             timeout = 0.0
