@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from knock.pool.link import leave
+from knock.pool.process import forget_exit_handlers
 from knock.pool.worker import WorkerFds, worker_main
 
 MESSAGE_BYTES = 1 << 17
@@ -174,6 +175,7 @@ def _be_worker(state: _State, fds: list[int]) -> NoReturn:
     _raise_oom_score()
     if state.start_method == "spawn":
         _exec_worker(fds, nursery)
+    forget_exit_handlers()
     worker_main(_named(fds), parent_pid=nursery)
 
 

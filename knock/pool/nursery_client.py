@@ -14,6 +14,7 @@ from typing import Any
 from knock.errors import WorkerBootError
 from knock.pool.descriptor import Descriptor, keep_private, still_unreadable
 from knock.pool.nursery import interpreter_command, nursery_main, open_pidfd, receive_fds
+from knock.pool.process import forget_exit_handlers
 from knock.pool.settings import PoolSettings
 from knock.pool.surroundings import Surroundings
 
@@ -238,5 +239,11 @@ def _fork(theirs: socket.socket, surroundings: Surroundings) -> int:
             stream.flush()
     pid = os.fork()
     if pid == 0:
-        nursery_main(theirs.detach(), surroundings.apply)
+        nursery_main(theirs.detach(), lambda: _settle(surroundings))
     return pid
+
+
+def _settle(surroundings: Surroundings) -> None:
+    # First: the nursery collects garbage, and the caller's finalizers would run here, too.
+    forget_exit_handlers()
+    surroundings.apply()

@@ -1,18 +1,44 @@
 """Makes a fresh child of the nursery into a process of its own: session, signals, ``__main__``."""
 
+import atexit
 import builtins
 import ctypes
 import fcntl
+import logging
 import os
 import select
 import signal
 import sys
+import weakref
 from types import ModuleType
 
 from knock.pool.link import leave
 
 _PR_SET_PDEATHSIG = 1
 _ORPHANED = 1
+
+# Never freed, so that what the handlers of others hold is not closed or removed on the way.
+_forgotten: list[object] = []
+
+
+def forget_exit_handlers() -> None:
+    """Forget what the process that this one was forked from shall do at its end.
+
+    What it holds is not this process's to remove: temporary directories, children, files. What is
+    registered from now on runs, also by libraries that registered themselves at their import.
+    """
+    atexit._clear()
+    atexit.register(logging.shutdown)
+    logging._handlerList.clear()  # type: ignore[attr-defined]
+    registry = weakref.finalize._registry  # type: ignore[attr-defined]
+    _forgotten.append(dict(registry))
+    registry.clear()
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    if (process := sys.modules.get("multiprocessing.process")) is not None:
+        process._children.clear()
+    if (util := sys.modules.get("multiprocessing.util")) is not None:
+        util._finalizer_registry.clear()
+        atexit.register(util._exit_function)
 
 
 def detach() -> None:

@@ -1,14 +1,18 @@
 """What workers are made to do. One processor calls whatever its item says."""
 
 import ast
+import atexit
 import ctypes
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from multiprocessing.util import Finalize
 from typing import Any, NoReturn
 
 from knock.pool.job import DESK
@@ -103,6 +107,25 @@ class FreezesWhenPickled:
 
 def frozen_result(witness: Witness) -> FreezesWhenPickled:
     return FreezesWhenPickled(witness)
+
+
+def note_at_exit(witness: Witness) -> None:
+    """Let everything that runs at the end of this process note that it does."""
+    holder = threading.Thread()  # anything that can be referred to weakly
+    _STATE["holder"] = holder
+    atexit.register(witness.note, f"atexit {os.getpid()}")
+    weakref.finalize(holder, witness.note, f"finalize {os.getpid()}")
+    Finalize(None, witness.note, (f"multiprocessing {os.getpid()}",), exitpriority=1)
+    _STATE["log"] = _NotesWhenFlushed(witness, f"logging {os.getpid()}")
+
+
+class _NotesWhenFlushed(logging.Handler):
+    def __init__(self, witness: Witness, fact: str) -> None:
+        super().__init__()
+        self.witness, self.fact = witness, fact
+
+    def flush(self) -> None:
+        self.witness.note(self.fact)
 
 
 # --- children of jobs ---
@@ -273,6 +296,10 @@ def surroundings(names: tuple[str, ...]) -> dict[str, Any]:
 
 def import_value(module: str) -> Any:
     return __import__(module).VALUE
+
+
+def is_directory(path: str) -> bool:
+    return os.path.isdir(path)
 
 
 def long_answer(size: int) -> bytes:
