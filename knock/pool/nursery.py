@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from knock.pool.link import leave
-from knock.pool.process import forget_exit_handlers
+from knock.pool.process import flush_standard_streams, forget_exit_handlers
 from knock.pool.worker import WorkerFds, worker_main
 
 MESSAGE_BYTES = 1 << 17
@@ -78,7 +78,8 @@ def _serve(peer: socket.socket) -> None:
         _kill_everything(state)
         return
     state.kept = frozenset(_children())
-    _empty_buffers()
+    # What a preloaded module has printed would be written by each worker at its end, too.
+    flush_standard_streams()
     gc.collect()
     gc.freeze()
     poll = select.poll()
@@ -108,13 +109,6 @@ def _settle_in() -> tuple[int, int]:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return read_fd, write_fd
-
-
-def _empty_buffers() -> None:
-    # What a preloaded module has printed would be written by each worker at its end, too.
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
 
 
 def _tell(state: _State, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:

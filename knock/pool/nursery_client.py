@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 from knock.errors import WorkerBootError
 from knock.pool.descriptor import Descriptor, keep_private, still_unreadable
 from knock.pool.nursery import interpreter_command, nursery_main, open_pidfd, receive_fds
-from knock.pool.process import forget_exit_handlers
+from knock.pool.process import flush_standard_streams, forget_exit_handlers
 from knock.pool.settings import PoolSettings
 from knock.pool.surroundings import Surroundings
 
@@ -234,9 +233,7 @@ def _execute(theirs: socket.socket, surroundings: Surroundings) -> "subprocess.P
 
 def _fork(theirs: socket.socket, surroundings: Surroundings) -> int:
     # What waits in a buffer now would be written by each worker at its end, too.
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    flush_standard_streams()
     pid = os.fork()
     if pid == 0:
         nursery_main(theirs.detach(), lambda: _settle(surroundings))

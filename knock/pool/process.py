@@ -2,6 +2,7 @@
 
 import atexit
 import builtins
+import contextlib
 import ctypes
 import fcntl
 import logging
@@ -53,9 +54,14 @@ def detach() -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
+    _renumber(os.open(os.devnull, os.O_RDONLY), 0)
+
+
+def _renumber(fd: int, number: int) -> None:
+    """Give a descriptor this number, in place of what had it."""
+    if fd != number:
+        os.dup2(fd, number)
+        os.close(fd)
 
 
 def die_with(parent_pid: int, dead_man: int) -> None:
@@ -91,15 +97,27 @@ def reseed() -> None:
             module.seed()
 
 
+def flush_standard_streams() -> None:
+    """Write out what the standard streams hold, as far as there are any and they can."""
+    for stream in (sys.stdout, sys.stderr):
+        # None without a console, closed by the user, or replaced by anything with a ``write``.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+
+
 class ScribbledStderr:
     """Standard error goes to ``scribble`` until ``restore``: what a failing boot says is kept."""
 
     def __init__(self, scribble: int) -> None:
-        self._saved = os.dup(2)
+        try:
+            self._saved = os.dup(2)
+        except OSError:  # the caller has closed it
+            _renumber(os.open(os.devnull, os.O_WRONLY), 2)
+            self._saved = os.dup(2)
         os.dup2(scribble, 2)
 
     def restore(self) -> None:
         """Put standard error back."""
-        sys.stderr.flush()
+        flush_standard_streams()
         os.dup2(self._saved, 2)
         os.close(self._saved)

@@ -1,6 +1,7 @@
 """The worker process, from its first breath to its last."""
 
 import atexit
+import contextlib
 import faulthandler
 import gc
 import importlib
@@ -14,7 +15,14 @@ from knock.pool.failure import format_exception
 from knock.pool.job import DESK
 from knock.pool.ledger import LedgerWriter
 from knock.pool.link import WorkerLink, leave
-from knock.pool.process import ScribbledStderr, detach, die_with, make_main, reseed
+from knock.pool.process import (
+    ScribbledStderr,
+    detach,
+    die_with,
+    flush_standard_streams,
+    make_main,
+    reseed,
+)
 from knock.pool.runner import Runner
 from knock.protocol.message import BootSettings, decode_boot, encode_boot_failed, encode_ready
 
@@ -88,11 +96,10 @@ def _take_over(settings: BootSettings) -> None:
         sys.argv[:] = settings.argv
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What a job printed before it was killed is not lost.
-        sys.stdout.reconfigure(line_buffering=True)
+        with contextlib.suppress(ValueError):  # the caller has closed it
+            sys.stdout.reconfigure(line_buffering=True)
 
 
 def _end_in_order() -> None:
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
+    flush_standard_streams()
