@@ -83,6 +83,11 @@ class WorkerLink:
         # A thread that is not here any more may have held it.
         self._writing = threading.Lock()
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether this is not the worker, but a process that a job has forked."""
+        return self._channel < 0
+
     # --- booting ---
 
     def read_boot(self) -> bytes:
@@ -225,8 +230,8 @@ class WorkerLink:
             self._write_all(buffers)
 
     def _write_all(self, buffers: list[bytes]) -> None:
-        if self._channel < 0:
-            # A forked child came back from the job: it has no place here.
+        if self.is_cut_off:
+            # A child forked by an initializer came back from it.
             _exit(0)
         try:
             if len(buffers) == 1:
@@ -271,7 +276,7 @@ class WorkerLink:
         return self._answers.pop(call_id)
 
     def _speak(self, ticket: int, buffers: list[bytes]) -> bool:
-        if self._channel < 0:
+        if self.is_cut_off:
             raise ForkedProcessError("a process forked by a job cannot speak for it")
         with self._writing:
             if ticket != self._ticket:

@@ -59,9 +59,11 @@ def detach() -> None:
 
 def _renumber(fd: int, number: int) -> None:
     """Give a descriptor this number, in place of what had it."""
-    if fd != number:
-        os.dup2(fd, number)
-        os.close(fd)
+    if fd == number:
+        os.set_inheritable(fd, True)
+        return
+    os.dup2(fd, number)
+    os.close(fd)
 
 
 def die_with(parent_pid: int, dead_man: int) -> None:

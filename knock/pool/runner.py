@@ -2,8 +2,9 @@
 
 import importlib
 import pickle
+import traceback
 from types import CoroutineType
-from typing import Any
+from typing import Any, NoReturn
 
 from knock.errors import ProcessorNotFoundError, SerializationError
 from knock.pool.control import Discard, RetryLater
@@ -12,7 +13,7 @@ from knock.pool.definition import Processor, Style, dump_result, load_definition
 from knock.pool.failure import describe_exception, format_exception
 from knock.pool.job import DESK
 from knock.pool.ledger import LedgerWriter, Phase
-from knock.pool.link import WorkerLink
+from knock.pool.link import WorkerLink, leave
 from knock.pool.usage import UsageMeter
 from knock.protocol.attempt import Measured, encode_failure, encode_result
 from knock.protocol.frame import MAX_BODY_BYTES
@@ -61,8 +62,10 @@ class Runner:
         ledger.load(handed.ticket)
         self._meter.begin()
         try:
-            data = self._attempt(handed)
+            data = self._attempt(handed, link)
         except BaseException as exc:  # noqa: BLE001 - user code; SystemExit is a failure too
+            if link.is_cut_off:
+                _leave_forked(exc)
             buffers = self._failed(handed, exc, self._meter.end())
             if handed.is_guarded:
                 link.suspend(handed.type)
@@ -73,7 +76,7 @@ class Runner:
         link.finish(buffers)
         ledger.idle()
 
-    def _attempt(self, handed: Handed) -> bytes:
+    def _attempt(self, handed: Handed, link: WorkerLink) -> bytes:
         processor = self._processors.get(handed.type)
         if processor is None:
             raise _Unfit(ProcessorNotFoundError(handed.type))
@@ -81,6 +84,8 @@ class Runner:
         DESK.lay_out(handed, data)
         self._ledger.phase(Phase.RUNNING)
         value = _call(processor, data)
+        if link.is_cut_off:
+            _leave_forked(None)
         self._ledger.phase(Phase.PICKLING)
         return _dump(value, handed)
 
@@ -118,6 +123,19 @@ class _Unfit(Exception):  # noqa: N818 - never leaves this module
         super().__init__(error)
         self.error = error
         self.note = note
+
+
+def _leave_forked(exc: BaseException | None) -> NoReturn:
+    """End a process that a job has forked and that came back from the job: it has no place here.
+
+    It ends as a script would: whoever forked it may wait for its exit code.
+    """
+    if isinstance(exc, SystemExit) and (exc.code is None or isinstance(exc.code, int)):
+        leave((exc.code or 0) & 0xFF)
+    if exc is None:
+        leave(0)
+    traceback.print_exception(exc)
+    leave(1)
 
 
 def _call(processor: Processor, data: Any) -> Any:

@@ -230,6 +230,22 @@ def test_forked_child_that_comes_back_from_the_job_answers_nothing() -> None:
         assert worker.value("echo", 1) == 1
 
 
+@pytest.mark.parametrize(
+    "ends, code, said",
+    [
+        (("return", None), 0, ""),
+        (("exit", 3), 3, ""),
+        (("raise", "of the child"), 1, "ValueError: of the child\n"),
+    ],
+)
+def test_forked_child_ends_like_a_script_when_it_comes_back(
+    ends: tuple[str, object], code: int, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert_value(run_one(jobs.fork_and_tell_exit_code, ends), code)
+    errors = capfd.readouterr().err
+    assert errors.endswith(said) if said else not errors
+
+
 def test_forked_child_cannot_speak_for_the_worker() -> None:
     assert_value(run_one(jobs.fork_a_child_that_speaks, None, style=Style.JOB), 7)
 
