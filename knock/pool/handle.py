@@ -32,7 +32,8 @@ class Handle:
     ``window`` are the tickets sent and not answered, in order; ``withheld`` those of them that
     were taken back to stay here. ``kill_at`` is when a worker that should be gone, or ready, is
     killed (UTC seconds), ``kill_reason`` what is said of it then,
-    ``is_overdue`` whether it was. ``kill_ordered`` is why somebody else wanted it killed.
+    ``is_overdue`` whether it was; ``is_doomed`` whether it was killed at all, or will be when it
+    exists. ``kill_ordered`` is why somebody else wanted it killed.
     """
 
     def __init__(self, worker: int, generation: int) -> None:
@@ -57,7 +58,7 @@ class Handle:
         self.violation: str | None = None
         self.is_ready = False
         self.is_stopping = False
-        self._is_doomed = False
+        self.is_doomed = False
         self._started = 0
         self._unsent: deque[list[int]] = deque()
 
@@ -97,7 +98,7 @@ class Handle:
         """The process exists."""
         self.pid = spawned.pid
         self._pidfd = spawned.pidfd
-        if self._is_doomed:
+        if self.is_doomed:
             self._strike(spawned.pid)
 
     # --- jobs and permits ---
@@ -106,7 +107,7 @@ class Handle:
         """Send jobs; their permits follow when the last byte is in the socket."""
         tickets = [job.ticket for job in jobs]
         self.window.update(dict.fromkeys(tickets))
-        if self._is_doomed:
+        if self.is_doomed:
             self.withheld += tickets
             return
         self._unsent.append(tickets)
@@ -118,7 +119,7 @@ class Handle:
             self._give(tickets)
 
     def _give(self, tickets: list[int]) -> None:
-        if self._is_doomed:
+        if self.is_doomed:
             self.withheld += tickets
             return
         try:
@@ -203,9 +204,9 @@ class Handle:
 
     def kill(self) -> None:
         """Kill the process, now or as soon as it exists. Its children are left to the nursery."""
-        if self._is_doomed:
+        if self.is_doomed:
             return
-        self._is_doomed = True
+        self.is_doomed = True
         self.withhold()
         if self.pid is not None:
             self._strike(self.pid)

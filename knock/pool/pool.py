@@ -204,7 +204,7 @@ class Pool:
         if handle.violation is not None:
             if self._unregister(handle):
                 _logger.error("killing worker %s, which lied: %s", handle.pid, handle.violation)
-        elif handle.channel.is_ended and self._unregister(handle):
+        elif handle.channel.is_ended and self._unregister(handle) and not handle.is_doomed:
             # Its death is told by the nursery; should it live on without a channel, it is killed.
             handle.kill_at = self._clock.now() + _EOF_GRACE_SECONDS
             handle.kill_reason = "it had closed its channel"

@@ -148,6 +148,7 @@ def test_a_boot_that_hangs_is_killed_in_time(make_drive, witness):
         "about to hang\n",
         int(pid),
     )
+    assert death.cause == "killed by SIGKILL: it was not ready after 0.5 s"
     assert drive.pool.next_deadline() is None
 
 
