@@ -37,6 +37,9 @@ _OOM_SCORE = 500
 # A process in uninterruptible sleep may outlast any kill; nobody waits for it longer than this.
 _SWEEP_TURNS = 200
 _SWEEP_TURN_MS = 25
+# Deaths are looked for so often even if no signal tells of one: a thread that a preloaded module
+# left behind may have disarmed it.
+_LOOK_MS = 1000
 
 
 @dataclass(slots=True)
@@ -64,7 +67,9 @@ def nursery_main(fd: int, settle: Callable[[], None] = lambda: None) -> NoReturn
 
 
 def _serve(peer: socket.socket) -> None:
-    wake_fds = _settle_in()
+    _settle_in()
+    wake_fds = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    _arm_signals(wake_fds)
     order = json.loads(peer.recv(MESSAGE_BYTES))
     state = _State(peer, order["start_method"], wake_fds)
     if order["sys_path"]:
@@ -78,6 +83,9 @@ def _serve(peer: socket.socket) -> None:
         _kill_everything(state)
         return
     state.kept = frozenset(_children())
+    # What was preloaded may have taken the signals for itself, as an event loop does.
+    _arm_signals(wake_fds)
+    _reap(state)
     # What a preloaded module has printed would be written by each worker at its end, too.
     flush_standard_streams()
     gc.collect()
@@ -86,29 +94,32 @@ def _serve(peer: socket.socket) -> None:
     poll.register(peer, select.POLLIN)
     poll.register(wake_fds[0], select.POLLIN)
     while True:
-        ready = {fd for fd, _ in poll.poll()}
+        ready = {fd for fd, _ in poll.poll(_LOOK_MS)}
         if wake_fds[0] in ready:
             os.read(wake_fds[0], 4096)
+        if wake_fds[0] in ready or not ready:
             _reap(state)
         if peer.fileno() in ready and not _obey(state):
             break
     _kill_everything(state)
 
 
-def _settle_in() -> tuple[int, int]:
-    """Leave the caller's session and signals; return a pipe, readable when a child dies."""
+def _settle_in() -> None:
+    """Leave the caller's session, and be the parent of all orphans below."""
     if os.getsid(0) != os.getpid():
         os.setsid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _arm_signals(wake_fds: tuple[int, int]) -> None:
+    """Leave the caller's signals; let the pipe be readable when a child dies."""
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(wake_fds[1], warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    return read_fd, write_fd
 
 
 def _tell(state: _State, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
