@@ -3,6 +3,8 @@
 import importlib
 import pickle
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import CoroutineType
 from typing import Any, NoReturn
 
@@ -37,10 +39,12 @@ class Runner:
 
     def define(self, blob: bytes) -> None:
         """Load the first definitions and run the initializer. Raises whatever these raise."""
-        definitions = load_definitions(blob)
+        with _naming("while a worker loaded the functions and the initializer of its pool"):
+            definitions = load_definitions(blob)
         self._processors |= definitions.processors
         if definitions.initializer is not None:
-            definitions.initializer(*definitions.initargs)
+            with _naming("raised by the initializer, called with initargs"):
+                definitions.initializer(*definitions.initargs)
 
     def define_more(self, blob: bytes) -> None:
         """Load later definitions. What fails here fails again, with a job, where it is missed."""
@@ -114,6 +118,16 @@ class Runner:
             retry_after=exc.delay if isinstance(exc, RetryLater) else None,
             discard=exc.reason if isinstance(exc, Discard) else None,
         )
+
+
+@contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Note on an exception what it came from: its traceback is all that the caller sees."""
+    try:
+        yield
+    except BaseException as exc:
+        exc.add_note(f"knock: {what}")
+        raise
 
 
 class _Unfit(Exception):  # noqa: N818 - never leaves this module

@@ -116,6 +116,7 @@ def test_an_initializer_that_fails_is_told_with_its_traceback(make_drive):
     [failed] = drive.all(WorkerBootFailed)
     assert "RuntimeError: the initializer says no" in failed.detail
     assert "in fail_to_initialize" in failed.detail
+    assert "knock: raised by the initializer" in failed.detail
     assert exited.death.exit_code == 1
     assert not drive.all(WorkerReady)
 
@@ -136,6 +137,7 @@ def test_a_definition_that_cannot_be_imported_is_told(make_drive, monkeypatch, t
     drive.exit()
     [failed] = drive.all(WorkerBootFailed)
     assert "No module named 'only_here'" in failed.detail
+    assert "knock: while a worker loaded the functions" in failed.detail
 
 
 def test_a_boot_that_hangs_is_killed_in_time(make_drive, witness):
