@@ -160,6 +160,10 @@ def key(name: str, value: object) -> str:
     text = _text(name, value)
     if not text:
         raise ConfigError(f"{name} must be text with something in it, not {_shown(value)}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{name} must be text that UTF-8 has, not {_shown(value)}") from None
     return text
 
 

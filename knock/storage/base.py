@@ -11,7 +11,7 @@ from knock.core.job import Claim, JobRecord, JobSpec, JobState, Settlement
 class Claimed:
     """What ``Storage.claim`` hands out.
 
-    ``expired`` are jobs whose expiry had passed: they are dead now (reason ``expired``).
+    ``expired`` are all jobs whose expiry had passed: they are dead now (reason ``expired``).
     ``next_at`` is the earliest future ``run_at`` or ``expires_at`` of a queued job, or None.
     ``has_more`` says that due jobs were left because ``limit`` or ``places`` ran out.
     """
@@ -38,11 +38,15 @@ class Counts:
 class Storage(Protocol):
     """A prioritized store of jobs.
 
-    Every method is atomic and works on batches. Times are UTC seconds since 1970 and come from
-    the caller: a storage never reads a clock. They do not run backwards, but for the small
-    difference between two callers' clocks; a storage may take an earlier ``now`` for the latest
-    that it was told. Each method costs O(log n) or better per job, whatever waits or is held back;
-    only ``find`` and ``purge`` of one type may look at every job in that state.
+    Every method is atomic and works on batches of any size. An instance is called by one thread
+    at a time, but not always by the same. Times are UTC seconds since 1970 and come from the
+    caller: a storage never reads a clock. They do not run backwards, but for the small difference
+    between two callers' clocks; a storage may take an earlier ``now`` for the latest that it was
+    told. Each method costs O(log n) or better per job, whatever waits or is held back; only
+    ``find`` and ``purge`` of one type may look at every job in that state.
+
+    What was given comes back equal: ids of up to 63 bits, bytes of any length, and text of any
+    characters that UTF-8 can encode.
 
     Raises:
         StorageUnavailableError: Any method, when the backend cannot be reached.
@@ -64,12 +68,13 @@ class Storage(Protocol):
         places: Mapping[str, int] | None = None,
         supervisor: str = "",
     ) -> Claimed:
-        """Move up to ``limit`` due jobs from queued to processing and hand them out.
+        """Move the first ``limit`` due jobs from queued to processing and hand them out.
 
-        Ordered by ``(priority, run_at, id)``. Of a type in ``places`` at most that many; types
-        not in it are unlimited. Each claim raises the job's token. No job is handed out twice
-        without a ``settle`` between. Jobs that have expired by ``now`` (``expires_at`` is ``now``
-        or earlier) become dead first, also with ``limit`` 0; what is processing does not expire.
+        Ordered by ``(priority, run_at, id)``; all of them if there are fewer. Of a type in
+        ``places`` this claim takes at most that many; types not in it are unlimited. Each claim
+        raises the job's token. No job is handed out twice without a ``settle`` between. Jobs that
+        have expired by ``now`` (``expires_at`` is ``now`` or earlier) become dead first, also with
+        ``limit`` 0; what is processing does not expire.
         """
 
     def settle(self, settlements: Sequence[Settlement], *, now: float) -> list[int]:
@@ -77,9 +82,10 @@ class Storage(Protocol):
 
         Attempts are appended, budgets stored (``spent`` None leaves them); ``result`` and
         ``reason`` belong to final states. A retried job (QUEUED with an attempt) waits as a copy
-        of its spec with the new ``run_at``; a released one (QUEUED, no attempt) keeps its
-        ``run_at`` and so its place. Returns the ids of the jobs that did not match: nothing
-        changed for these.
+        of its spec with the new ``run_at``, which may be past; a released one (QUEUED, no attempt)
+        keeps its ``run_at`` and so its place. A release that has an attempt to tell of comes as a
+        retry at the old ``run_at``. Returns the ids of the jobs that did not match: nothing changed
+        for these.
 
         Raises:
             InvalidTransitionError: A settlement names a state that no running job can come into;
@@ -106,9 +112,10 @@ class Storage(Protocol):
         limit: int = 100,
         newest_first: bool = True,
     ) -> list[JobRecord]:
-        """Return up to ``limit`` jobs in that state, ordered by when they came into it.
+        """Return the first ``limit`` jobs in that state, ordered by when they came into it.
 
-        Those that came into it by one call may be in any order among themselves.
+        All of them if there are fewer. Those that came into it by one call may be in any order
+        among themselves.
         """
 
     def counts(self, *, now: float) -> Counts:
@@ -125,7 +132,7 @@ class Storage(Protocol):
         """Delete the jobs in a *final* state that match every condition given; return how many.
 
         ``before``: they reached that state before this moment. Jobs that are queued or processing
-        are never deleted, even when named.
+        are never deleted, even when named. ``job_ids`` without any id matches nothing.
         """
 
     def heartbeat(self, supervisor: str, *, now: float) -> None:

@@ -7,6 +7,7 @@ from knock.core.job import (
     AttemptOutcome,
     Claim,
     JobError,
+    JobOptions,
     JobRecord,
     JobSpec,
     JobState,
@@ -30,6 +31,19 @@ def a_job(job_id: int = 1, **changes: Any) -> JobSpec:
         "created_at": NOW,
     }
     return JobSpec(**(fields | changes))
+
+
+def a_full_job(job_id: int = 1, **changes: Any) -> JobSpec:
+    """Return a job that is due at ``NOW`` and leaves no field as it is by default."""
+    fields: dict[str, Any] = {
+        "payload": bytes(range(256)),
+        "priority": 0,
+        "created_at": NOW - 1.5,
+        "expires_at": NOW + 1e6,
+        "key": f"key of {job_id}",
+        "options": JobOptions(timeout=2.5, retry_attempts=0),
+    }
+    return a_job(job_id, **(fields | changes))
 
 
 def a_run(outcome: AttemptOutcome = AttemptOutcome.SUCCESS, number: int = 1) -> Attempt:
@@ -77,6 +91,12 @@ def retry(claim: Claim, run_at: float) -> Settlement:
 def claim_ids(storage: Storage, limit: int = 100, *, now: float = NOW, **options: Any) -> list[int]:
     """Claim, and return the ids of the jobs handed out."""
     return [claim.job.id for claim in storage.claim(limit, now=now, **options).jobs]
+
+
+def claim_one(storage: Storage, *, now: float = NOW) -> Claim:
+    """Claim exactly one job."""
+    [claim] = storage.claim(1, now=now).jobs
+    return claim
 
 
 def record(storage: Storage, job_id: int = 1) -> JobRecord:

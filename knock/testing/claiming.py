@@ -7,7 +7,7 @@ from knock.testing.build import NOW, a_job, claim_ids, record, settlement
 
 
 class ClaimContract:
-    """``claim``: order, limits, delays and expiry."""
+    """``claim``: order, limits, places and delays."""
 
     def test_claims_go_by_priority_then_due_time_then_id(self, storage: Storage) -> None:
         jobs = [
@@ -42,11 +42,30 @@ class ClaimContract:
         assert claimed.jobs == []
         assert claimed.has_more
 
+    def test_many_jobs_are_each_handed_out_once_in_order(self, storage: Storage) -> None:
+        mixed = [i * 7919 % 1009 for i in range(1, 1001)]
+        storage.enqueue([a_job(i, priority=i % 3) for i in mixed], now=NOW)
+        seen: list[int] = []
+        while batch := claim_ids(storage, 70):
+            seen += batch
+        assert seen == sorted(mixed, key=lambda job_id: (job_id % 3, job_id))
+
+    def test_a_large_claim_takes_all_that_it_may(self, storage: Storage) -> None:
+        storage.enqueue([a_job(i) for i in range(1, 1201)], now=NOW)
+        assert claim_ids(storage, 1100) == list(range(1, 1101))
+        assert claim_ids(storage, 1100) == list(range(1101, 1201))
+
     def test_a_claimed_job_is_processing_and_not_handed_out_again(self, storage: Storage) -> None:
         storage.enqueue([a_job()], now=NOW)
         assert claim_ids(storage) == [1]
         assert record(storage).state is JobState.PROCESSING
         assert claim_ids(storage) == []
+
+    def test_a_job_that_one_supervisor_has_goes_to_no_other(self, storage: Storage) -> None:
+        storage.enqueue([a_job(1), a_job(2), a_job(3)], now=NOW)
+        assert claim_ids(storage, 2, supervisor="a") == [1, 2]
+        assert claim_ids(storage, supervisor="b") == [3]
+        assert claim_ids(storage, supervisor="b", now=NOW + 1e6) == []
 
     def test_each_claim_raises_the_token(self, storage: Storage) -> None:
         storage.enqueue([a_job()], now=NOW)
@@ -86,6 +105,11 @@ class ClaimContract:
         assert claim_ids(storage, places={"a": 0, "b": 0}) == []
         assert claim_ids(storage, 3, places={"a": 5}) == [4, 5, 6]
 
+    def test_places_bound_a_claim_and_not_what_is_processing(self, storage: Storage) -> None:
+        storage.enqueue([a_job(i) for i in range(1, 6)], now=NOW)
+        assert claim_ids(storage, places={"resize": 2}) == [1, 2]
+        assert claim_ids(storage, places={"resize": 2}) == [3, 4]
+
     def test_a_held_type_does_not_stand_in_the_way_of_others(self, storage: Storage) -> None:
         storage.enqueue([a_job(i, type="held", priority=0) for i in range(1, 100)], now=NOW)
         storage.enqueue([a_job(100, type="free", priority=2)], now=NOW)
@@ -103,35 +127,3 @@ class ClaimContract:
         storage.enqueue([a_job(2, priority=0), a_job(3)], now=NOW)
         assert claim_ids(storage, places={"resize": 0}) == []
         assert claim_ids(storage, places={"resize": 9}) == [2, 1, 3]
-
-    def test_an_expired_job_becomes_dead_and_is_told(self, storage: Storage) -> None:
-        storage.enqueue([a_job(1, expires_at=NOW + 5.0), a_job(2)], now=NOW)
-        claimed = storage.claim(0, now=NOW + 5.0)
-        [expired] = claimed.expired
-        assert (expired.spec.id, expired.state, expired.reason) == (1, JobState.DEAD, "expired")
-        assert expired.finished_at == NOW + 5.0
-        assert record(storage) == expired
-        assert claim_ids(storage, now=NOW + 5.0) == [2]
-
-    def test_an_expiry_is_told_once_and_waited_for(self, storage: Storage) -> None:
-        storage.enqueue([a_job(1, run_at=NOW + 9.0, expires_at=NOW + 5.0)], now=NOW)
-        assert storage.claim(1, now=NOW).next_at == NOW + 5.0
-        assert len(storage.claim(1, now=NOW + 6.0).expired) == 1
-        after = storage.claim(1, now=NOW + 10.0)
-        assert (after.jobs, after.expired, after.next_at) == ([], [], None)
-
-    def test_a_job_that_is_processing_does_not_expire(self, storage: Storage) -> None:
-        storage.enqueue([a_job(expires_at=NOW + 5.0)], now=NOW)
-        [claim] = storage.claim(1, now=NOW).jobs
-        later = storage.claim(1, now=NOW + 6.0)
-        assert (later.expired, later.next_at) == ([], None)
-        assert storage.settle([settlement(claim)], now=NOW + 6.0) == []
-
-    def test_a_released_job_can_still_expire(self, storage: Storage) -> None:
-        storage.enqueue([a_job(expires_at=NOW + 5.0)], now=NOW)
-        [claim] = storage.claim(1, now=NOW).jobs
-        storage.claim(1, now=NOW + 6.0)
-        storage.settle([settlement(claim, JobState.QUEUED)], now=NOW + 6.0)
-        claimed = storage.claim(1, now=NOW + 6.0)
-        assert claimed.jobs == []
-        assert [expired.spec.id for expired in claimed.expired] == [1]

@@ -1,7 +1,8 @@
 """What a storage must do about supervisors that are gone, and when it is closed."""
-# ruff: noqa: S101, D102 - these are tests: their names say what they state
+# ruff: noqa: S101, D102, PLR2004 - these are tests: their names say what they state
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from knock.core.job import JobState
@@ -54,6 +55,42 @@ class LeaseContract:
         [claim] = storage.claim(1, now=NOW, supervisor="gone").jobs
         storage.settle([settlement(claim)], now=NOW)
         assert storage.reclaim(now=NOW + 99.0, lease_seconds=10.0) == []
+
+    def test_all_that_silent_supervisors_had_is_reclaimed(self, storage: Storage) -> None:
+        storage.enqueue([a_job(i) for i in range(1, 301)], now=NOW)
+        for supervisor in ("alive", "gone", "lost"):
+            storage.claim(100, now=NOW, supervisor=supervisor)
+        storage.heartbeat("alive", now=NOW + 8.0)
+        reclaimed = storage.reclaim(now=NOW + 12.0, lease_seconds=10.0)
+        assert sorted(claim.job.id for claim in reclaimed) == list(range(101, 301))
+
+    def test_a_lease_of_no_length_ends_at_once(self, storage: Storage) -> None:
+        storage.enqueue([a_job(1), a_job(2)], now=NOW)
+        storage.claim(2, now=NOW, supervisor="s")
+        storage.heartbeat("s", now=NOW)
+        assert len(storage.reclaim(now=NOW, lease_seconds=0.0)) == 2
+
+    def test_a_supervisor_that_comes_back_does_not_hold_what_was_reclaimed(
+        self, storage: Storage
+    ) -> None:
+        storage.enqueue([a_job()], now=NOW)
+        storage.claim(1, now=NOW, supervisor="back")
+        assert len(storage.reclaim(now=NOW + 10.0, lease_seconds=10.0)) == 1
+        storage.heartbeat("back", now=NOW + 15.0)
+        assert len(storage.reclaim(now=NOW + 20.0, lease_seconds=10.0)) == 1
+
+    def test_a_reclaimed_job_is_not_handed_out(self, storage: Storage) -> None:
+        storage.enqueue([a_job()], now=NOW)
+        storage.claim(1, now=NOW, supervisor="gone")
+        storage.reclaim(now=NOW + 10.0, lease_seconds=10.0)
+        assert claim_ids(storage, now=NOW + 10.0) == []
+
+    def test_one_thread_after_another_may_call(self, storage: Storage) -> None:
+        storage.enqueue([a_job(1), a_job(2)], now=NOW)
+        with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+            assert first.submit(claim_ids, storage, 1).result() == [1]
+            assert second.submit(claim_ids, storage).result() == [2]
+        assert storage.counts(now=NOW).processing == 2
 
     def test_a_closed_storage_refuses_everything_but_close(self, storage: Storage) -> None:
         storage.close()

@@ -1,9 +1,11 @@
 """What a storage must tell of its jobs, and what it may delete."""
 # ruff: noqa: S101, D102, PLR2004 - these are tests: their names say what they state
 
+import sys
+
 from knock.core.job import JobState
 from knock.storage.base import Counts, Storage
-from knock.testing.build import NOW, a_job, finish, settlement
+from knock.testing.build import NOW, a_job, claim_one, finish, record, retry, settlement
 
 
 def found_ids(storage: Storage, state: JobState, **options: object) -> list[int]:
@@ -28,6 +30,19 @@ class ReadContract:
         assert found_ids(storage, JobState.DEAD, limit=0) == []
         assert found_ids(storage, JobState.COMPLETED) == []
 
+    def test_find_returns_as_many_as_it_is_asked_for(self, storage: Storage) -> None:
+        storage.enqueue([a_job(i) for i in range(1, 601)], now=NOW)
+        for limit, found in ((550, 550), (5000, 600), (sys.maxsize, 600)):
+            assert len(found_ids(storage, JobState.QUEUED, limit=limit)) == found
+        assert len(found_ids(storage, JobState.QUEUED)) == 100
+
+    def test_find_and_get_tell_the_same(self, storage: Storage) -> None:
+        storage.enqueue([a_job(1), a_job(2)], now=NOW)
+        storage.settle([retry(claim_one(storage), NOW + 5.0)], now=NOW)
+        finish(storage, JobState.COMPLETED, 2)
+        for job_id, state in ((1, JobState.QUEUED), (2, JobState.COMPLETED)):
+            assert storage.find(state=state) == [record(storage, job_id)]
+
     def test_find_keeps_to_a_type(self, storage: Storage) -> None:
         storage.enqueue([a_job(i, type="ab"[i % 2]) for i in range(1, 7)], now=NOW)
         assert sorted(found_ids(storage, JobState.QUEUED, job_type="a")) == [2, 4, 6]
@@ -50,6 +65,34 @@ class ReadContract:
             queued=2, delayed=1, processing=1, completed=1, dead=1, cancelled=1
         )
         assert storage.counts(now=NOW + 5.0).delayed == 0
+
+    def test_jobs_that_wait_again_are_counted_as_they_wait(self, storage: Storage) -> None:
+        storage.enqueue([a_job(i) for i in (1, 2, 3, 4)], now=NOW)
+        due, delayed, released, dead = storage.claim(4, now=NOW).jobs
+        batch = [
+            retry(due, NOW),
+            retry(delayed, NOW + 5.0),
+            settlement(released, JobState.QUEUED),
+            settlement(dead, JobState.DEAD),
+        ]
+        storage.settle(batch, now=NOW)
+        assert storage.counts(now=NOW) == Counts(queued=3, delayed=1, dead=1)
+        storage.requeue([4], now=NOW)
+        assert storage.counts(now=NOW + 4.0) == Counts(queued=4, delayed=1)
+        assert storage.counts(now=NOW + 5.0) == Counts(queued=4)
+
+    def test_a_reclaimed_job_counts_as_processing(self, storage: Storage) -> None:
+        storage.enqueue([a_job()], now=NOW)
+        storage.claim(1, now=NOW, supervisor="gone")
+        storage.reclaim(now=NOW, lease_seconds=0.0)
+        assert storage.counts(now=NOW) == Counts(processing=1)
+        assert found_ids(storage, JobState.PROCESSING) == [1]
+
+    def test_a_purge_of_no_ids_deletes_nothing(self, storage: Storage) -> None:
+        finish(storage, JobState.COMPLETED)
+        assert storage.purge([]) == 0
+        assert storage.purge([], state=JobState.COMPLETED, before=NOW + 1.0) == 0
+        assert record(storage).state is JobState.COMPLETED
 
     def test_purge_deletes_final_jobs_only(self, storage: Storage) -> None:
         finish(storage, JobState.COMPLETED, 1)
@@ -82,3 +125,13 @@ class ReadContract:
         storage.enqueue([a_job(1, payload=b"new")], now=NOW)
         [claim] = storage.claim(5, now=NOW).jobs
         assert claim.job.payload == b"new"
+
+    def test_any_number_of_ids_may_be_named(self, storage: Storage) -> None:
+        ids = list(range(1, 1002))
+        storage.enqueue([a_job(i) for i in ids], now=NOW)
+        dead = [settlement(claim, JobState.DEAD) for claim in storage.claim(1001, now=NOW).jobs]
+        assert storage.settle(dead, now=NOW) == []
+        assert sorted(storage.requeue(ids, now=NOW)) == ids
+        assert sorted(storage.cancel(ids, now=NOW)) == ids
+        assert [found.spec.id for found in storage.get(ids) if found] == ids
+        assert storage.purge(ids) == len(ids)

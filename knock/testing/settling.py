@@ -1,7 +1,7 @@
-"""What a storage must do when jobs end, are cancelled, or are taken up again."""
-# ruff: noqa: S101, D102, PLR2004 - these are tests: their names say what they state
+"""What a storage must do when jobs that were handed out end, or come back."""
+# ruff: noqa: S101, D102 - these are tests: their names say what they state
 
-from knock.core.job import NOTHING_SPENT, AttemptOutcome, Claim, JobState, Spent
+from knock.core.job import NOTHING_SPENT, AttemptOutcome, JobState, Spent
 from knock.errors import InvalidTransitionError
 from knock.storage.base import Storage
 from knock.testing.build import (
@@ -9,6 +9,7 @@ from knock.testing.build import (
     a_job,
     a_run,
     claim_ids,
+    claim_one,
     finish,
     record,
     retry,
@@ -16,14 +17,8 @@ from knock.testing.build import (
 )
 
 
-def claim_one(storage: Storage, *, now: float = NOW) -> Claim:
-    """Claim exactly one job."""
-    [claim] = storage.claim(1, now=now).jobs
-    return claim
-
-
 class SettleContract:
-    """``settle``, ``cancel`` and ``requeue``."""
+    """``settle``."""
 
     def test_a_success_is_stored_with_its_result_and_attempt(self, storage: Storage) -> None:
         storage.enqueue([a_job()], now=NOW)
@@ -126,55 +121,27 @@ class SettleContract:
         assert refused
         assert record(storage, 1).state is JobState.PROCESSING
 
-    def test_only_queued_jobs_are_cancelled(self, storage: Storage) -> None:
-        storage.enqueue([a_job(1), a_job(2), a_job(3, run_at=NOW + 10.0)], now=NOW)
-        claim_one(storage)
-        assert sorted(storage.cancel([1, 2, 3, 99], now=NOW + 1.0)) == [2, 3]
-        assert record(storage, 2).finished_at == NOW + 1.0
-        assert storage.cancel([2], now=NOW + 1.0) == []
-        assert claim_ids(storage, now=NOW + 20.0) == []
-
-    def test_what_is_cancelled_is_not_waited_for(self, storage: Storage) -> None:
-        jobs = [a_job(1, run_at=NOW + 10.0), a_job(2, run_at=NOW + 5.0, expires_at=NOW + 7.0)]
-        storage.enqueue(jobs, now=NOW)
-        storage.cancel([1, 2], now=NOW)
-        claimed = storage.claim(1, now=NOW)
-        assert (claimed.next_at, claimed.has_more) == (None, False)
-        assert storage.claim(1, now=NOW + 8.0).expired == []
-
-    def test_many_cancelled_jobs_are_skipped(self, storage: Storage) -> None:
-        storage.enqueue([a_job(i) for i in range(1, 301)], now=NOW)
-        doomed = [i for i in range(1, 301) if i % 10]
-        assert len(storage.cancel(doomed, now=NOW)) == 270
-        assert claim_ids(storage, 5) == [10, 20, 30, 40, 50]
-        assert storage.counts(now=NOW).queued == 25
-
-    def test_a_requeued_job_is_due_now_with_budgets_afresh(self, storage: Storage) -> None:
-        storage.enqueue([a_job(expires_at=NOW + 5.0)], now=NOW)
-        dead = claim_one(storage)
-        storage.settle([settlement(dead, JobState.DEAD)], now=NOW)
-        assert storage.requeue([1], now=NOW + 100.0) == [1]
-        found = record(storage)
-        assert (found.state, found.run_at, found.spent) == (
-            JobState.QUEUED,
-            NOW + 100.0,
-            NOTHING_SPENT,
-        )
-        assert len(found.attempts) == 1
-        assert (found.reason, found.finished_at, found.spec.expires_at) == (None, None, None)
-        claim = claim_one(storage, now=NOW + 100.0)
-        assert claim.token > dead.token
-        assert claim.spent == NOTHING_SPENT
-
-    def test_a_requeued_job_that_had_expired_is_handed_out_once(self, storage: Storage) -> None:
-        storage.enqueue([a_job(1, expires_at=NOW + 1.0), a_job(2)], now=NOW)
-        storage.claim(0, now=NOW + 1.0)
-        storage.requeue([1], now=NOW + 2.0)
-        assert claim_ids(storage, now=NOW + 2.0) == [2, 1]
-
-    def test_only_dead_jobs_are_requeued(self, storage: Storage) -> None:
-        finish(storage, JobState.COMPLETED, 1)
-        finish(storage, JobState.CANCELLED, 2)
+    def test_a_retry_may_be_due_in_the_past(self, storage: Storage) -> None:
+        storage.enqueue([a_job(1), a_job(2)], now=NOW)
+        _, second = storage.claim(2, now=NOW).jobs
         storage.enqueue([a_job(3)], now=NOW)
-        assert storage.requeue([1, 2, 3, 99], now=NOW) == []
-        assert claim_ids(storage) == [3]
+        storage.settle([retry(second, NOW - 5.0)], now=NOW + 1.0)
+        assert record(storage, 2).run_at == NOW - 5.0
+        assert claim_ids(storage, now=NOW + 1.0) == [2, 3]
+
+    def test_the_attempt_of_a_cancelled_job_is_kept(self, storage: Storage) -> None:
+        storage.enqueue([a_job()], now=NOW)
+        ended = a_run(AttemptOutcome.CANCELLED)
+        cancelled = settlement(claim_one(storage), JobState.CANCELLED, attempt=ended)
+        assert storage.settle([cancelled], now=NOW) == []
+        assert record(storage).attempts == (ended,)
+
+    def test_a_release_may_tell_of_an_attempt(self, storage: Storage) -> None:
+        storage.enqueue([a_job(1), a_job(2)], now=NOW)
+        first = claim_one(storage)
+        ended = a_run(AttemptOutcome.RELEASED)
+        back = settlement(first, JobState.QUEUED, attempt=ended, spent=first.spent, run_at=NOW)
+        assert storage.settle([back], now=NOW + 5.0) == []
+        found = record(storage, 1)
+        assert (found.attempts, found.run_at, found.spent) == ((ended,), NOW, NOTHING_SPENT)
+        assert claim_ids(storage, now=NOW + 5.0) == [1, 2]

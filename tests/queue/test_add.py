@@ -112,6 +112,14 @@ def test_many_have_a_key_each(queue):
         queue.add_many("a", "xy", keys=["s", None])
 
 
+@pytest.mark.parametrize("key", ["", 5, "\ud800"])
+def test_what_is_no_key_is_refused(queue, key: Any):
+    with pytest.raises(ConfigError, match="key"):
+        queue.add("a", key=key)
+    with pytest.raises(ConfigError, match=r"keys\[1\]"):
+        queue.add_many("a", [1, 2], keys=["k", key])
+
+
 def test_ids_go_on_after_those_of_a_storage_that_was_given():
     storage = InMemoryStorage()
     first = Queue(storage)

@@ -8,7 +8,7 @@ from knock.errors import InvalidTransitionError, StorageError
 from knock.storage.base import Claimed, Counts
 
 
-@dataclass
+@dataclass(eq=False)
 class Row:
     spec: JobSpec
     since: float
