@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from knock.pool.link import leave
-from knock.pool.process import flush_standard_streams, forget_exit_handlers
+from knock.pool.process import arm, disarm, flush_standard_streams, forget_exit_handlers
 from knock.pool.worker import WorkerFds, worker_main
 
 MESSAGE_BYTES = 1 << 17
@@ -53,20 +53,24 @@ class _State:
     kept: frozenset[int] = frozenset()
 
 
-def nursery_main(fd: int, settle: Callable[[], None] = lambda: None) -> NoReturn:
-    """Be a nursery on this end of a SEQPACKET socket, after ``settle``; never returns."""
+def nursery_main(fd: int, dead_man: int, settle: Callable[[], None] = lambda: None) -> NoReturn:
+    """Be a nursery on this end of a SEQPACKET socket, after ``settle``; never returns.
+
+    ``dead_man`` is the read end of a pipe that ends with the supervisor.
+    """
     try:
         settle()
         # Not for what a preloaded module may start.
         os.set_inheritable(fd, False)
-        _serve(socket.socket(fileno=fd))
+        os.set_inheritable(dead_man, False)
+        _serve(socket.socket(fileno=fd), dead_man)
     except BaseException:  # noqa: BLE001 - must not unwind into what was forked along
         traceback.print_exc()
         leave(1)
     leave(0)
 
 
-def _serve(peer: socket.socket) -> None:
+def _serve(peer: socket.socket, dead_man: int) -> None:
     _settle_in()
     wake_fds = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     _arm_signals(wake_fds)
@@ -75,11 +79,9 @@ def _serve(peer: socket.socket) -> None:
     if order["sys_path"]:
         sys.path[:] = order["sys_path"]
         importlib.invalidate_caches()
-    try:
-        for name in order["preload"]:
-            importlib.import_module(name)
-    except BaseException:  # noqa: BLE001 - user code
-        _tell(state, {"op": "failed", "detail": traceback.format_exc()[-_DETAIL_CHARACTERS:]})
+    failure = _preload(order["preload"], dead_man)
+    if failure is not None:
+        _tell(state, {"op": "failed", "detail": failure[-_DETAIL_CHARACTERS:]})
         _kill_everything(state)
         return
     state.kept = frozenset(_children())
@@ -90,6 +92,7 @@ def _serve(peer: socket.socket) -> None:
     flush_standard_streams()
     gc.collect()
     gc.freeze()
+    _tell(state, {"op": "preloaded"})
     poll = select.poll()
     poll.register(peer, select.POLLIN)
     poll.register(wake_fds[0], select.POLLIN)
@@ -102,6 +105,24 @@ def _serve(peer: socket.socket) -> None:
         if peer.fileno() in ready and not _obey(state):
             break
     _kill_everything(state)
+
+
+def _preload(names: list[str], dead_man: int) -> str | None:
+    """Import the modules; return the traceback of one that fails.
+
+    Nobody listens to the socket meanwhile, so the kernel must see to it that the supervisor is not
+    outlived. Not by a signal of the socket, on which orders come early: data sets it off, too. Nor
+    by a parent-death signal: it comes when the *thread* ends that started this process.
+    """
+    arm(dead_man)
+    try:
+        for name in names:
+            importlib.import_module(name)
+    except BaseException:  # noqa: BLE001 - user code
+        return traceback.format_exc()
+    finally:
+        disarm(dead_man)
+    return None
 
 
 def _settle_in() -> None:

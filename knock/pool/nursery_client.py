@@ -32,7 +32,7 @@ except BaseException:
     failed = {{"op": "failed", "detail": traceback.format_exc()[-16000:]}}
     socket.socket(fileno={fd}).send(json.dumps(failed).encode())
     raise SystemExit(1)
-nursery_main({fd})
+nursery_main({fd}, {dead_man})
 """
 
 
@@ -75,7 +75,12 @@ class NurseryFailed:
     detail: str
 
 
-Report = Spawned | NotSpawned | Died | NurseryFailed
+@dataclass(frozen=True, slots=True)
+class Preloaded:
+    """It has imported all modules, and starts workers from now on."""
+
+
+Report = Spawned | NotSpawned | Died | NurseryFailed | Preloaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,11 @@ class _Order:
 
 
 class Nursery:
-    """One nursery process. ``is_lost``: it is gone, and all that it told was read."""
+    """One nursery process.
+
+    ``is_preloaded``: it has imported all modules. ``is_lost``: it is gone, and all that it told was
+    read.
+    """
 
     def __init__(self, settings: PoolSettings, surroundings: Surroundings) -> None:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -94,21 +103,31 @@ class Nursery:
         self._socket = keep_private(mine)
         self._process: subprocess.Popen[bytes] | None = None
         self._orders: deque[_Order] = deque()
-        self._has_children = False
+        self.is_preloaded = False
         self.is_lost = False
         mine.send(_first_order(settings))
         mine.setblocking(False)
         try:
-            if settings.start_method == "fork":
-                self.pid = _fork(theirs, surroundings)
-            else:
-                self._process = _execute(theirs, surroundings)
-                self.pid = self._process.pid
+            self._start(settings, surroundings, theirs)
         except OSError as exc:
             mine.close()
             raise WorkerBootError(f"cannot start the process that forks workers: {exc}") from exc
         finally:
             theirs.close()
+
+    def _start(
+        self, settings: PoolSettings, surroundings: Surroundings, theirs: socket.socket
+    ) -> None:
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        dead_man, self._alive = Descriptor(read_fd), keep_private(Descriptor(write_fd))
+        try:
+            if settings.start_method == "fork":
+                self.pid = _fork(theirs, dead_man.fd, surroundings)
+            else:
+                self._process = _execute(theirs, dead_man.fd, surroundings)
+                self.pid = self._process.pid
+        finally:
+            dead_man.close()
 
     def fileno(self) -> int:
         """Return the descriptor on which reports come; -1 when closed."""
@@ -154,8 +173,9 @@ class Nursery:
             if not data:
                 self.is_lost = True
                 break
-            self._has_children = True
-            reports.append(_report(json.loads(data), fds))
+            report = _report(json.loads(data), fds)
+            self.is_preloaded = True
+            reports.append(report)
         self._flush()
         return reports
 
@@ -164,16 +184,21 @@ class Nursery:
     def close(self) -> str:
         """Let it kill what is below it and leave; wait until it is gone, and say how it ended."""
         self._socket.close()
+        self._alive.close()
         self._orders.clear()
         self.is_lost = True
-        if not self._wait(_LEAVE_SECONDS if self._has_children else _LEAVE_EMPTY_SECONDS):
-            # Not reaped yet, so its number is its own.
-            for kill in (os.kill, os.killpg):
-                try:
-                    kill(self.pid, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    continue
+        if not self._wait(_LEAVE_SECONDS if self.is_preloaded else _LEAVE_EMPTY_SECONDS):
+            self.kill()
         return self._reap()
+
+    def kill(self) -> None:
+        """Kill it, which leaves what is below it to the caller; to be closed then."""
+        # Not reaped yet, so its number is its own.
+        for kill in (os.kill, os.killpg):
+            try:
+                kill(self.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
 
     def _wait(self, seconds: float) -> bool:
         """Wait for its end, and leave it to be reaped."""
@@ -214,29 +239,33 @@ def _report(message: dict[str, Any], fds: list[int]) -> Report:
             return NotSpawned(**message)
         case "died":
             return Died(**message)
+        case "preloaded":
+            return Preloaded()
         case _:
             return NurseryFailed(**message)
 
 
-def _execute(theirs: socket.socket, surroundings: Surroundings) -> "subprocess.Popen[bytes]":
+def _execute(
+    theirs: socket.socket, dead_man: int, surroundings: Surroundings
+) -> "subprocess.Popen[bytes]":
     fd = theirs.fileno()
     return subprocess.Popen(
-        interpreter_command(_START.format(fd=fd)),
+        interpreter_command(_START.format(fd=fd, dead_man=dead_man)),
         stdin=subprocess.DEVNULL,
         env=surroundings.environment,
         cwd=surroundings.directory,
         umask=surroundings.umask,
-        pass_fds=(fd,),
+        pass_fds=(fd, dead_man),
         start_new_session=True,
     )
 
 
-def _fork(theirs: socket.socket, surroundings: Surroundings) -> int:
+def _fork(theirs: socket.socket, dead_man: int, surroundings: Surroundings) -> int:
     # What waits in a buffer now would be written by each worker at its end, too.
     flush_standard_streams()
     pid = os.fork()
     if pid == 0:
-        nursery_main(theirs.detach(), lambda: _settle(surroundings))
+        nursery_main(theirs.detach(), dead_man, lambda: _settle(surroundings))
     return pid
 
 

@@ -25,7 +25,15 @@ from knock.pool.death import death_of
 from knock.pool.descriptor import still_unreadable
 from knock.pool.handle import Handle
 from knock.pool.hearing import WorkerMessage, hear, ready
-from knock.pool.nursery_client import Died, NotSpawned, Nursery, NurseryFailed, Report, Spawned
+from knock.pool.nursery_client import (
+    Died,
+    NotSpawned,
+    Nursery,
+    NurseryFailed,
+    Preloaded,
+    Report,
+    Spawned,
+)
 from knock.pool.settings import PoolSettings
 from knock.pool.surroundings import Surroundings
 from knock.protocol.message import (
@@ -224,6 +232,8 @@ class Pool:
         return events
 
     def _reported(self, report: Report) -> list[Event]:
+        if isinstance(report, Preloaded):
+            return []
         if isinstance(report, NurseryFailed):
             self._close_nursery()
             return self._bury_all(Death(cause="a module failed to load", stderr=report.detail))
@@ -240,14 +250,32 @@ class Pool:
                 return self._bury(handle, lambda: death_of(report, handle))
 
     def _nursery_lost(self) -> list[Event]:
+        how = self._leave_nursery()
+        return self._bury_all(
+            Death(cause=f"the process that forked it {how}", is_infrastructure=True)
+        )
+
+    def _leave_nursery(self) -> str:
+        """End all workers of a nursery that cannot do it, and say how it ended itself."""
         for handle in self._handles.values():
             handle.kill_orphans()
         how = self._close_nursery()
         # A worker that still ran could do its job beside the next attempt at it.
         self._see_them_dead()
-        return self._bury_all(
-            Death(cause=f"the process that forked it {how}", is_infrastructure=True)
-        )
+        return how
+
+    def _nursery_hangs(self, nursery: Nursery) -> list[Event]:
+        """Give up a nursery that has not answered an order in the time that a boot may take."""
+        limit, preload = self._settings.boot_timeout, self._settings.preload
+        if preload and not nursery.is_preloaded:
+            cause = f"preloading {', '.join(preload)} was not done after {limit:g} s"
+            death = Death(cause=cause)
+        else:
+            cause = f"the process that forks workers did not answer for {limit:g} s"
+            death = Death(cause=cause, is_infrastructure=True)
+        nursery.kill()
+        self._leave_nursery()
+        return self._bury_all(death)
 
     def _see_them_dead(self) -> None:
         pidfds = [handle.pidfd for handle in self._handles.values() if handle.pidfd >= 0]
@@ -288,12 +316,16 @@ class Pool:
     def tick(self) -> list[Event]:
         """Kill what should have ended or booted by now; tell births that failed at once."""
         now = self._clock.now()
+        events, self._untold = self._untold, []
+        is_unanswered = False
         for handle in self._handles.values():
             if handle.kill_at is not None and handle.kill_at <= now:
                 handle.kill_at = None
                 handle.is_overdue = True
                 handle.kill()
-        events, self._untold = self._untold, []
+                is_unanswered |= handle.pid is None
+        if is_unanswered and self._nursery is not None:
+            events += self._nursery_hangs(self._nursery)
         return events
 
     # --- the rest ---

@@ -75,13 +75,34 @@ def die_with(parent_pid: int, dead_man: int) -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # Looked at after it was armed: who died before set nothing off.
+    if os.getppid() != parent_pid:
+        leave(_ORPHANED)
+    arm(dead_man)
+
+
+def arm(dead_man: int) -> None:
+    """Be killed with one's process group when all write ends of this pipe are closed.
+
+    It must be a pipe that nobody writes to: data would kill as well.
+    """
+    if sys.platform != "linux":
+        return
     fcntl.fcntl(dead_man, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(dead_man, fcntl.F_SETOWN, -os.getpgid(0))
     flags = fcntl.fcntl(dead_man, fcntl.F_GETFL)
     fcntl.fcntl(dead_man, fcntl.F_SETFL, flags | os.O_ASYNC)
-    # Who died before both were armed set nothing off.
-    if os.getppid() != parent_pid or select.select([dead_man], [], [], 0)[0]:
+    # As above.
+    if select.select([dead_man], [], [], 0)[0]:
         leave(_ORPHANED)
+
+
+def disarm(dead_man: int) -> None:
+    """Take ``arm`` back and close the pipe."""
+    if sys.platform == "linux":
+        flags = fcntl.fcntl(dead_man, fcntl.F_GETFL)
+        fcntl.fcntl(dead_man, fcntl.F_SETFL, flags & ~os.O_ASYNC)
+    os.close(dead_man)
 
 
 def make_main() -> None:

@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
+from knock.core.events import WorkerReady
 from tests.process import jobs
-from tests.witness import ROOT
+from tests.witness import ROOT, is_alive, script, wait_gone
 
 pytestmark = pytest.mark.process
 
@@ -62,6 +63,67 @@ def test_a_death_is_told_though_a_thread_of_a_preloaded_module_has_disarmed_sign
     witness.wait(1)
     os.kill(drive.pid(), signal.SIGKILL)
     assert drive.exit().death.signal == signal.SIGKILL
+
+
+HANGS = """
+import os, threading
+from tests.witness import Witness
+Witness({witness!r}).note(os.getpid())
+threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+def test_a_module_that_hangs_is_told_in_time(preload, witness, method):
+    code = HANGS.format(witness=witness.path)
+    drive = preload(code, start_method=method, boot_timeout=3.0)
+    drive.pool.start_worker(0, 1)
+    drive.pool.start_worker(1, 1)
+    for worker in (0, 1):
+        death = drive.exit(worker).death
+        assert death.cause == "preloading preloaded_module was not done after 3 s"
+        assert not death.is_infrastructure
+    wait_gone(set(map(int, witness.facts())), 1.0)
+    assert drive.pool.next_deadline() is None
+
+
+HOLDER = """
+import sys
+from tests.process.harness import Drive
+path = (sys.argv[2], *sys.path)
+drive = Drive(start_method=sys.argv[1], sys_path=path, preload=("preloaded_module",))
+for worker in range(3):
+    drive.pool.start_worker(worker, 1)
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("method", ["forkserver", "fork"])
+def test_a_module_that_hangs_does_not_outlive_the_caller(tmp_path, witness, method):
+    (tmp_path / "preloaded_module.py").write_text(HANGS.format(witness=witness.path))
+    with script("-c", HOLDER, method, str(tmp_path)) as running:
+        assert running.line() == "ready"
+        # With the orders for three workers waiting in its socket it is still importing.
+        [nursery] = map(int, witness.wait(1))
+        assert is_alive(nursery)
+        running.kill(signal.SIGKILL)
+        running.wait_descendants_gone(1.0)
+
+
+def test_orders_that_come_while_it_imports_do_not_kill_a_nursery(preload, witness, gate):
+    code = f"""
+from tests.witness import Gate, Witness
+Witness({witness.path!r}).note("imports")
+Gate({gate.path!r}).pass_through()
+"""
+    drive = preload(code)
+    drive.pool.start_worker(0, 1)
+    witness.wait(1)
+    drive.pool.start_worker(1, 1)
+    gate.open()
+    drive.until(lambda: len(drive.all(WorkerReady)) == 2)
+    assert not drive.exits()
 
 
 def test_what_a_preloaded_module_has_started_lives_on_and_its_end_harms_nobody(preload, witness):
