@@ -10,6 +10,9 @@ from knock.pool.nursery_client import Died
 
 def death_of(report: Died, handle: Handle) -> Death:
     """Say how a process ended; its channel must have been read to the end before."""
+    if report.status is None:
+        cause = "ended unseen: something in the process that forked it ignores SIGCHLD"
+        return Death(cause=cause, stderr=handle.last_words(), pid=report.pid)
     exit_code = os.waitstatus_to_exitcode(report.status)
     is_signal = exit_code < 0
     return Death(

@@ -37,19 +37,26 @@ _OOM_SCORE = 500
 # A process in uninterruptible sleep may outlast any kill; nobody waits for it longer than this.
 _SWEEP_TURNS = 200
 _SWEEP_TURN_MS = 25
-# Deaths are looked for so often even if no signal tells of one: a thread that a preloaded module
-# left behind may have disarmed it.
-_LOOK_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    """A worker's process; ``pidfd`` is readable once it has ended, None where there is none."""
+
+    slot: int
+    generation: int
+    pidfd: int | None
 
 
 @dataclass(slots=True)
 class _State:
-    """What the nursery knows. ``workers`` maps pid to (slot, generation)."""
+    """What the nursery knows. ``workers`` are by pid; ``poll`` waits for all that can happen."""
 
     peer: socket.socket
     start_method: str
     wake_fds: tuple[int, int]
-    workers: dict[int, tuple[int, int]] = field(default_factory=dict)
+    poll: select.poll = field(default_factory=select.poll)
+    workers: dict[int, _Worker] = field(default_factory=dict)
     kept: frozenset[int] = frozenset()
 
 
@@ -63,7 +70,8 @@ def nursery_main(fd: int, dead_man: int, settle: Callable[[], None] = lambda: No
         # Not for what a preloaded module may start.
         os.set_inheritable(fd, False)
         os.set_inheritable(dead_man, False)
-        _serve(socket.socket(fileno=fd), dead_man)
+        with socket.socket(fileno=fd) as peer:
+            _serve(peer, dead_man)
     except BaseException:  # noqa: BLE001 - must not unwind into what was forked along
         traceback.print_exc()
         leave(1)
@@ -93,15 +101,15 @@ def _serve(peer: socket.socket, dead_man: int) -> None:
     gc.collect()
     gc.freeze()
     _tell(state, {"op": "preloaded"})
-    poll = select.poll()
-    poll.register(peer, select.POLLIN)
-    poll.register(wake_fds[0], select.POLLIN)
+    state.poll.register(peer, select.POLLIN)
+    state.poll.register(wake_fds[0], select.POLLIN)
     while True:
-        ready = {fd for fd, _ in poll.poll(_LOOK_MS)}
+        ready = {fd for fd, _ in state.poll.poll()}
         if wake_fds[0] in ready:
             os.read(wake_fds[0], 4096)
-        if wake_fds[0] in ready or not ready:
+        if ready != {peer.fileno()}:
             _reap(state)
+            _tell_unseen(state, ready)
         if peer.fileno() in ready and not _obey(state):
             break
     _kill_everything(state)
@@ -185,11 +193,12 @@ def _obey(state: _State) -> bool:
     if pid == 0:
         _be_worker(state, fds)
     _close_all(fds)
-    state.workers[pid] = (order["worker"], order["generation"])
     pidfd = open_pidfd(pid)
-    _tell(state, {**order, "op": "spawned", "pid": pid}, () if pidfd is None else (pidfd,))
+    state.workers[pid] = _Worker(order["worker"], order["generation"], pidfd)
     if pidfd is not None:
-        os.close(pidfd)
+        # Tells of the death even if a thread of a preloaded module has disarmed the signal.
+        state.poll.register(pidfd, select.POLLIN)
+    _tell(state, {**order, "op": "spawned", "pid": pid}, () if pidfd is None else (pidfd,))
     return True
 
 
@@ -198,6 +207,7 @@ def _be_worker(state: _State, fds: list[int]) -> NoReturn:
     signal.set_wakeup_fd(-1)
     state.peer.close()
     _close_all(state.wake_fds)
+    _close_all(w.pidfd for w in state.workers.values() if w.pidfd is not None)
     _raise_oom_score()
     if state.start_method == "spawn":
         _exec_worker(fds, nursery)
@@ -295,20 +305,28 @@ def _reap(state: _State) -> None:
         _, status, usage = os.wait4(pid, 0)
         swept = _sweep(state)
         if known is not None:
-            worker, generation = known
-            _tell(
-                state,
-                {
-                    "op": "died",
-                    "worker": worker,
-                    "generation": generation,
-                    "pid": pid,
-                    "status": status,
-                    "peak_rss_bytes": usage.ru_maxrss * 1024,
-                    "cpu_seconds": usage.ru_utime + usage.ru_stime,
-                    "swept": swept,
-                },
-            )
+            seen = {
+                "status": status,
+                "peak_rss_bytes": usage.ru_maxrss * 1024,
+                "cpu_seconds": usage.ru_utime + usage.ru_stime,
+            }
+            _tell_death(state, pid, known, {**seen, "swept": swept})
+
+
+def _tell_unseen(state: _State, ready: set[int]) -> None:
+    """Tell deaths whose status the kernel gave to nobody: a thread has SIGCHLD ignored."""
+    ended = [pid for pid, worker in state.workers.items() if worker.pidfd in ready]
+    for pid in ended:
+        seen = {"status": None, "peak_rss_bytes": None, "cpu_seconds": None}
+        _tell_death(state, pid, state.workers.pop(pid), {**seen, "swept": _sweep(state)})
+
+
+def _tell_death(state: _State, pid: int, worker: _Worker, facts: dict[str, Any]) -> None:
+    if worker.pidfd is not None:
+        state.poll.unregister(worker.pidfd)
+        os.close(worker.pidfd)
+    which = {"worker": worker.slot, "generation": worker.generation, "pid": pid}
+    _tell(state, {"op": "died", **which, **facts})
 
 
 def _ended_child() -> int | None:

@@ -57,14 +57,17 @@ class NotSpawned:
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A worker process is gone, with what the kernel says of it. ``swept``: strays killed."""
+    """A worker process is gone, with what the kernel says of it, if anything.
+
+    ``swept``: strays killed.
+    """
 
     worker: int
     generation: int
     pid: int
-    status: int
-    peak_rss_bytes: int
-    cpu_seconds: float
+    status: int | None
+    peak_rss_bytes: int | None
+    cpu_seconds: float | None
     swept: int
 
 

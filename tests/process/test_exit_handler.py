@@ -29,6 +29,7 @@ for worker in (0, 1):
 codes = [drive.exit(worker).death.exit_code for worker in (0, 1)]
 drive.close()
 print(os.getpid(), *pids.values(), *codes, child.is_alive(), flush=True)
+sys.stdin.readline()
 """
 
 
@@ -36,6 +37,7 @@ def test_workers_run_their_own_exit_handlers_and_not_the_callers(witness):
     with script("-c", CALLER, witness.path) as running:
         caller, *workers, first, second, has_child = running.line().split()
         in_workers = witness.facts()
+        running.say()
         code, _, errors = running.end()
     assert (first, second, has_child, code, errors) == ("0", "0", "True", 0, "")
     kinds = ("atexit", "finalize", "multiprocessing", "logging")

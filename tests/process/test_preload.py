@@ -49,20 +49,29 @@ import ctypes, signal, threading
 from tests.witness import Gate, Witness
 def disarm():
     Gate({gate!r}).pass_through()
-    ctypes.CDLL(None).signal(signal.SIGCHLD, None)
+    ctypes.CDLL(None).signal(signal.SIGCHLD, {handler})
     Witness({witness!r}).note("disarmed")
 threading.Thread(target=disarm, daemon=True).start()
 """
 
 
+@pytest.mark.parametrize(
+    "handler, seen",
+    [(signal.SIG_DFL, "killed by SIGKILL"), (signal.SIG_IGN, "ended unseen")],
+    ids=["none", "ignored"],
+)
 def test_a_death_is_told_though_a_thread_of_a_preloaded_module_has_disarmed_signals(
-    preload, witness, gate
+    preload, witness, gate, handler, seen
 ):
-    drive = preload(DISARMS_LATER.format(gate=gate.path, witness=witness.path)).start()
+    code = DISARMS_LATER.format(gate=gate.path, witness=witness.path, handler=int(handler))
+    drive = preload(code).start()
     gate.open()
     witness.wait(1)
-    os.kill(drive.pid(), signal.SIGKILL)
-    assert drive.exit().death.signal == signal.SIGKILL
+    pid = drive.pid()
+    os.kill(pid, signal.SIGKILL)
+    death = drive.exit().death
+    assert death.cause.startswith(seen)
+    assert death.pid == pid
 
 
 HANGS = """
