@@ -126,3 +126,21 @@ def test_progress_goes_to_standard_error_in_lines_only(tmp_path):
         assert isinstance(running, Script)
         exit_code, out, errors = running.end()
     assert (exit_code, out, errors) == (0, "", "")
+
+
+def test_python_has_nothing_to_warn_of(tmp_path):
+    code = """
+import os
+from knock import QueueInstance, run_pool
+run_pool(lambda x: os._exit(1) if x == 1 else x, range(3), workers=2, progress=False)
+with QueueInstance(concurrency=1) as queue:
+    queue.process("square", lambda job: job.data ** 2)
+    print(queue.result(queue.add("square", 3)))
+"""
+    path = tmp_path / "the_script.py"
+    path.write_text(code)
+    with script("-X", "dev", "-W", "error", str(path)) as running:
+        exit_code, out, errors = running.end()
+    # The warning of the one job that died, by knock's own logger.
+    assert (exit_code, out) == (0, "9\n")
+    assert len(errors.splitlines()) == 1, errors
