@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from knock.core.boot import Boots, delay
 from knock.core.dispatch import revoke
 from knock.core.events import (
     Command,
@@ -18,22 +19,10 @@ from knock.core.events import (
 )
 from knock.core.slot import Flight, Phase, Slot
 
-# Boot failures in a row, with no worker ready, after which the pool gives up: a bad import or
-# initializer fails every time.
-BOOT_FAILURES = 3
-_BOOT_DELAY_SECONDS = 0.1
-_BOOT_DELAY_CAP_SECONDS = 5.0
 # How long a worker that was told to end may take (exit handlers of libraries).
 STOP_SECONDS = 5.0
 # A head whose start nobody has seen yet is looked at again so soon.
 _LOOK_AGAIN_SECONDS = 0.01
-
-
-def _delay(failures: int) -> float:
-    """Seconds until a process is started again after so many failures in a row."""
-    if not failures:
-        return 0.0
-    return min(_BOOT_DELAY_CAP_SECONDS, _BOOT_DELAY_SECONDS * 2.0 ** min(failures - 1, 10))
 
 
 class Fleet:
@@ -43,7 +32,7 @@ class Fleet:
         self._slots = slots
         self._is_stopping = False
         self._stop_at: float | None = None
-        self._boot_failures = 0
+        self._boots = Boots(slots)
         self.failure: str | None = None
 
     @property
@@ -62,6 +51,8 @@ class Fleet:
     def turn(self, now: float) -> list[Command]:
         """Start what is to be started; when stopping, end what can be ended."""
         commands: list[Command] = []
+        if self.failure is not None:
+            return commands
         for slot in self._slots:
             if self._is_stopping:
                 commands.extend(self._end(slot, now))
@@ -98,7 +89,7 @@ class Fleet:
         if slot.phase is Phase.BOOTING and slot.generation == event.generation:
             slot.phase = Phase.READY
             slot.pid = event.pid
-            self._boot_failures = 0
+            self._boots.ready(slot)
 
     def boot_failed(self, event: WorkerBootFailed) -> None:
         """Keep why; the exit follows."""
@@ -116,14 +107,10 @@ class Fleet:
         slot.start_at = now
         if is_early:
             # The first may be an accident; a library that ends its process would do it for ever.
-            slot.start_at = now + _delay(slot.early_deaths)
+            slot.start_at = now + delay(slot.early_deaths)
             slot.early_deaths += 1
-        if is_boot_failure:
-            self._boot_failures += 1
-            slot.start_at = now + _delay(self._boot_failures)
-            is_ready = any(other.phase is Phase.READY for other in self._slots)
-            if self._boot_failures >= BOOT_FAILURES and not is_ready and not self._is_stopping:
-                self.failure = detail
+        if is_boot_failure and not self._is_stopping:
+            self.failure = self._boots.failed(slot, event.death, detail, now)
 
     # --- taking back ---
 

@@ -210,7 +210,8 @@ class Death:
     Exactly one of ``exit_code`` and ``signal`` is set, unless the end could not be observed.
     ``cause`` is a sentence for people; ``stderr`` the tail of what the process wrote while booting
     or crashing (a faulthandler stack, if any). ``is_infrastructure``: the process ended because
-    a part of knock above it died, so its job is not to blame.
+    a part of knock above it died, or could not be made for want of something, so no code of the
+    user is to blame.
     """
 
     exit_code: int | None = None

@@ -52,12 +52,14 @@ class Slot:
     back, one list for each answer that is due. ``wake_at`` is when somebody should look at the
     head's clock. ``stuck``: the head takes much longer than expected, so
     nothing is sent behind it. ``is_used``: the process was given a job; ``early_deaths`` counts
-    the processes in a row that were ready and ended before that.
+    the processes in a row that were ready and ended before that, ``failed_boots`` those that never
+    were.
     """
 
     __slots__ = (
         "boot_detail",
         "early_deaths",
+        "failed_boots",
         "generation",
         "held",
         "is_looked_at",
@@ -84,6 +86,7 @@ class Slot:
         self.phase = Phase.EMPTY
         self.start_at = 0.0
         self.early_deaths = 0
+        self.failed_boots = 0
         self.reset()
 
     def reset(self) -> None:

@@ -6,6 +6,7 @@ waits for a worker, unpickles, or believes what a worker says beyond its own job
 
 import logging
 import selectors
+import signal
 from collections.abc import Callable, Sequence
 
 from knock.core.events import (
@@ -84,7 +85,8 @@ class Pool:
             nursery = self._living_nursery()
             handle = Handle(worker, generation)
         except (WorkerBootError, OSError) as exc:
-            self._untold.append(WorkerExited(worker, generation, Death(cause=str(exc))))
+            death = Death(cause=str(exc), is_infrastructure=True)
+            self._untold.append(WorkerExited(worker, generation, death))
             return
         self._handles[worker] = handle
         limit = self._settings.boot_timeout
@@ -228,7 +230,7 @@ class Pool:
         for report in nursery.reports():
             events.extend(self._reported(report))
         if nursery.is_lost and nursery is self._nursery:
-            events.extend(self._nursery_lost())
+            events.extend(self._nursery_lost(nursery))
         return events
 
     def _reported(self, report: Report) -> list[Event]:
@@ -245,12 +247,17 @@ class Pool:
                 handle.born(report)
                 return [ready(handle)] if handle.is_ready else []
             case NotSpawned():
-                return self._bury(handle, lambda: Death(cause=f"cannot fork: {report.detail}"))
+                cause = f"cannot fork: {report.detail}"
+                return self._bury(handle, lambda: Death(cause=cause, is_infrastructure=True))
             case Died():
                 return self._bury(handle, lambda: death_of(report, handle))
 
-    def _nursery_lost(self) -> list[Event]:
+    def _nursery_lost(self, nursery: Nursery) -> list[Event]:
+        preload = self._settings.preload
         how = self._leave_nursery()
+        if preload and not nursery.is_preloaded and not how.endswith(f"signal {signal.SIGKILL:d}"):
+            cause = f"the process that was preloading {', '.join(preload)} {how}"
+            return self._bury_all(Death(cause=cause))
         return self._bury_all(
             Death(cause=f"the process that forked it {how}", is_infrastructure=True)
         )

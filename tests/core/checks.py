@@ -1,6 +1,7 @@
 """What the machine was told and has ordered: every command is checked, then obeyed."""
 
 from knock.core import events as ev
+from knock.core.boot import PATIENCE_SECONDS
 from knock.core.job import AttemptOutcome
 from knock.core.policy import JobPolicy, StopRule
 from tests.core.fake_pool import FakePool
@@ -39,6 +40,7 @@ class Checks:
         self.is_paused = self.is_stopping = self.is_over = self.has_failed = False
         self.stop_at: float | None = None
         self.boot_failures = 0
+        self.wanting_since: float | None = None  # no worker was ready since a birth failed
         self.expected: list[tuple[ev.NoticeName, str]] = []
         self.breakers: dict[str, BreakerModel] = {}
         for name, policy in policies.items():
@@ -147,8 +149,10 @@ class Checks:
             outcome = job.outcomes[-1] if run.taken_at else None
             is_failure = outcome in BREAKER_FAILURES and not job.is_cancelled
             self._gone(run, True if is_failure else None, now)
-        if not hand.is_known_ready:
+        if not hand.is_known_ready and not event.death.is_infrastructure:
             self.boot_failures += 1
+        elif not hand.is_known_ready and self.wanting_since is None:
+            self.wanting_since = now
         self.pool.bury(hand)
 
     def _worker_ready(self, event: ev.WorkerReady, now: float) -> None:
@@ -157,6 +161,7 @@ class Checks:
             hand.is_known_ready = True
             if hand.kill is None:
                 self.boot_failures = 0
+                self.wanting_since = None
 
     def _kill_dropped(self, event: ev.KillDropped, now: float) -> None:
         hand = self._live(event)
@@ -276,9 +281,13 @@ class Checks:
                 self.is_over = True
 
     def _fail_pool(self, command: ev.FailPool, now: float) -> None:
-        assert self.boot_failures >= 3, "the pool gives up too early"
-        for hand in self.pool.hands:
-            assert hand is None or hand.kill or not hand.is_known_ready, "a worker is ready"
+        hands = [hand for hand in self.pool.hands if hand is not None]
+        if self.boot_failures < 3:
+            since = now if self.wanting_since is None else self.wanting_since
+            assert now - since >= PATIENCE_SECONDS, "the pool gives up too early"
+            assert all(hand.kill for hand in hands), "a worker boots"
+        for hand in hands:
+            assert hand.kill or not hand.is_known_ready, "a worker is ready"
         self.has_failed = True
 
     def _end_pool(self, command: ev.EndPool, now: float) -> None:

@@ -27,6 +27,7 @@ class FakePool:
         self.sickness: dict[str, float] = {}  # the share of jobs of a type that fail
         self.is_calm = False  # faults have ended
         self.boot_failures = 0.1
+        self.is_starved = False  # no process can be made
         self.hangs = rng.choice([0.02, 0.02, 0.1])  # the share of jobs that never end
         self.wall_seconds = rng.choice([None, 1e-5, 1e-3])  # what jobs say of themselves
 
@@ -34,6 +35,7 @@ class FakePool:
         """From now on nothing goes wrong."""
         self.is_calm = True
         self.boot_failures = 0.0
+        self.is_starved = False
 
     def bury(self, hand: Hand) -> None:
         """The machine has heard of the end of a process."""
@@ -95,7 +97,9 @@ class FakePool:
             self.die(hand, Death(signal=9))
 
     def _boot(self, hand: Hand, chance: float) -> None:
-        if chance < self.boot_failures:
+        if self.is_starved:
+            self.die(hand, Death(cause="cannot fork", is_infrastructure=True))
+        elif chance < self.boot_failures:
             if chance < self.boot_failures / 2:
                 hand.told.append(ev.WorkerBootFailed(hand.number, hand.generation, "no module"))
             self.die(hand, Death(exit_code=1, cause="boot"))

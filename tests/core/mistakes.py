@@ -288,6 +288,25 @@ MUTANTS = [
         "                    self._cancelled.add(job_id)",
         "                    pass",
     ),
+    # --- boots ---
+    Mutant(
+        "a birth that failed for want of a process counts as a bad import",
+        "boot",
+        "        if death.is_infrastructure:",
+        "        if False:",
+    ),
+    Mutant(
+        "the pool gives up though a worker boots for the first time",
+        "boot",
+        " and booting <= self._failed:",
+        ":",
+    ),
+    Mutant(
+        "the pool gives up though a worker boots at last",
+        "boot",
+        "if since is None or booting or now",
+        "if since is None or now",
+    ),
     # --- pause and stop ---
     Mutant(
         "a pause leaves the windows full",

@@ -142,7 +142,9 @@ class World:
 
     def _meddle(self, chance: float) -> None:
         """What the machine is not told of at once, or never."""
-        if chance < 0.91:
+        if chance < 0.902:
+            self.pool.is_starved = not self.pool.is_starved
+        elif chance < 0.91:
             self.pool.nursery_dies()
         elif chance < 0.98:
             self.pool.sickness[self.rng.choice(self.names)] = self.rng.choice([0.0, 0.1, 0.5, 1.0])

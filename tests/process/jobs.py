@@ -33,6 +33,11 @@ def pid() -> int:
     return os.getpid()
 
 
+def pid_later(_: object) -> int:
+    time.sleep(0.02)
+    return os.getpid()
+
+
 def note(witness: Witness, fact: object) -> object:
     witness.note(fact)
     return fact
@@ -332,6 +337,11 @@ def hang_at_boot(witness: Witness) -> None:
     print("about to hang", file=sys.stderr, flush=True)
     witness.note(os.getpid())
     threading.Event().wait()
+
+
+def boot_through_a_gate(witness: Witness, gate: Gate) -> None:
+    witness.note(os.getpid())
+    gate.pass_through()
 
 
 def leave_at_boot() -> None:

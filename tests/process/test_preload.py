@@ -96,6 +96,14 @@ def test_a_module_that_hangs_is_told_in_time(preload, witness, method):
     assert drive.pool.next_deadline() is None
 
 
+def test_a_module_that_ends_the_nursery_is_named_and_to_blame(preload):
+    drive = preload("import os; os._exit(7)")
+    drive.pool.start_worker(0, 1)
+    death = drive.exit().death
+    cause = "the process that was preloading preloaded_module exited with code 7"
+    assert (death.cause, death.is_infrastructure) == (cause, False)
+
+
 HOLDER = """
 import sys
 from tests.process.harness import Drive
