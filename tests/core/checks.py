@@ -40,6 +40,7 @@ class Checks:
         self.is_paused = self.is_stopping = self.is_over = self.has_failed = False
         self.stop_at: float | None = None
         self.boot_failures = 0
+        self.hopeless: set[int] = set()  # and whose they were
         self.wanting_since: float | None = None  # no worker was ready since a birth failed
         self.expected: list[tuple[ev.NoticeName, str]] = []
         self.breakers: dict[str, BreakerModel] = {}
@@ -151,6 +152,7 @@ class Checks:
             self._gone(run, True if is_failure else None, now)
         if not hand.is_known_ready and not event.death.is_infrastructure:
             self.boot_failures += 1
+            self.hopeless.add(hand.number)
         elif not hand.is_known_ready and self.wanting_since is None:
             self.wanting_since = now
         self.pool.bury(hand)
@@ -161,6 +163,7 @@ class Checks:
             hand.is_known_ready = True
             if hand.kill is None:
                 self.boot_failures = 0
+                self.hopeless.clear()
                 self.wanting_since = None
 
     def _kill_dropped(self, event: ev.KillDropped, now: float) -> None:
@@ -286,6 +289,8 @@ class Checks:
             since = now if self.wanting_since is None else self.wanting_since
             assert now - since >= PATIENCE_SECONDS, "the pool gives up too early"
             assert all(hand.kill for hand in hands), "a worker boots"
+        elif self.wanting_since is None:
+            assert {hand.number for hand in hands if not hand.kill} <= self.hopeless, "one may boot"
         for hand in hands:
             assert hand.kill or not hand.is_known_ready, "a worker is ready"
         self.has_failed = True
