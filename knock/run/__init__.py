@@ -230,11 +230,15 @@ class _Run:
                 grace = 0.0
 
     def _say_what_happens(self, grace: float) -> None:
-        if sys.stderr is not None and grace and self._batch.is_pending:
+        if sys.stderr is None or not grace or not self._batch.is_pending:
+            return
+        try:
             sys.stderr.write(
                 f"knock: interrupted; running jobs may finish for {grace:g} s, "
                 "Ctrl-C again kills them\n"
             )
+        except (OSError, ValueError):
+            pass  # nobody reads any more: the report counts
 
     def _name_the_rest(self) -> None:
         feed = self._batch.feed

@@ -242,13 +242,18 @@ class Batch:
     def close(self) -> None:
         """End the supervisor now, if it has not ended, and leave terminal and storage in order."""
         with self.shield.closed():
-            self.display.close()
-            if self._client is None:
-                return
-            if not self._archive.is_private:
-                self._end_in_order()
-            self._client.close()
-            self._archive.settle_up(self._returned)
+            try:
+                self.display.close()
+            finally:
+                self._close_supervisor()
+
+    def _close_supervisor(self) -> None:
+        if self._client is None:
+            return
+        if not self._archive.is_private:
+            self._end_in_order()
+        self._client.close()
+        self._archive.settle_up(self._returned)
 
     def _end_in_order(self) -> None:
         # What has finished is to be found in the storage, wherever the supervisor is.

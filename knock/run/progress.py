@@ -84,26 +84,31 @@ def progress_line(done: int, failed: int, retried: int, total: int | None, secon
 
 
 class Bar:
-    """See ``Display``: a bar with rate, time left, failures and retries, on a terminal."""
+    """See ``Display``: a bar with rate, time left, failures and retries, on a terminal.
+
+    A terminal that goes away is no reason to end a batch: the bar falls silent.
+    """
 
     def __init__(self, progress: Any) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=None, failed="", rate="")
         self._started_at = monotonic()
         self._next_at = 0.0
-        progress.start()
+        self._is_silent = False
+        self._draw(progress.start)
 
     def update(self, done: int, failed: int, retried: int, total: int | None) -> None:
         """See ``Display``."""
         now = monotonic()
-        if now < self._next_at and done != total:
+        if self._is_silent or (now < self._next_at and done != total):
             return
         self._next_at = now + _BAR_SECONDS
         seconds = now - self._started_at
         notes = [f"{failed:,} failed"] if failed else []
         if retried:
             notes.append(f"{retried:,} retried")
-        self._progress.update(
+        self._draw(
+            self._progress.update,
             self._task,
             completed=done,
             total=total,
@@ -114,16 +119,22 @@ class Bar:
 
     def next_update(self) -> float | None:
         """See ``Display``."""
-        return _BAR_SECONDS
+        return None if self._is_silent else _BAR_SECONDS
 
     def close(self) -> None:
         """See ``Display``."""
-        self._progress.stop()
+        self._draw(self._progress.stop)
+
+    def _draw(self, draw: Callable[..., object], *args: object, **kwargs: object) -> None:
+        try:
+            draw(*args, **kwargs)
+        except (OSError, ValueError):
+            self._is_silent = True
 
 
 def choose_display(wanted: bool | None) -> Display:
     """Return the display for standard error: a bar, lines, or silence."""
-    if wanted is False or sys.stderr is None:
+    if wanted is False or sys.stderr is None or sys.stderr.closed:
         return Silence()
     if sys.stderr.isatty():
         bar = _make_bar()

@@ -62,6 +62,14 @@ def fail_after(item: tuple[Gate, int]) -> int:
     return value
 
 
+def wait_in(item: tuple[Witness, Gate, Any]) -> Any:
+    """Note that it runs, and end when the gate is open."""
+    witness, gate, value = item
+    witness.note(value)
+    gate.pass_through()
+    return value
+
+
 def fail_first(item: tuple[Witness, int]) -> int:
     witness, value = item
     witness.note(value)

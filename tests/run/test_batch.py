@@ -2,13 +2,16 @@
 
 import logging
 import signal
+import sys
 
+import psutil
 import pytest
 
 from knock.errors import PoolInterrupted
 from knock.run import run_pool
 from knock.run.batch import Batch
 from knock.run.options import check_options
+from knock.run.progress import Silence
 from knock.supervisor.interrupt import Shield
 from tests.run import jobs
 
@@ -89,3 +92,40 @@ def test_each_item_that_was_pulled_is_named_after_an_input_was_interrupted():
         run_pool(jobs.square, items(), progress=False, workers=1)
     assert [o.item for o in raised.value.report.outcomes] == [0, 1, 2]
     assert raised.value.report.facts.stopped_by == "interrupted"
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_an_interrupt_that_nobody_can_be_told_of_still_has_its_report(
+    monkeypatch, witness, gate, error
+):
+    class Broken:
+        """Standard error on a full disk, or closed."""
+
+        def write(self, text):
+            gate.open()
+            raise error
+
+    def items():
+        yield witness, gate, 1
+        witness.wait(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stderr", Broken())
+    with pytest.raises(PoolInterrupted) as raised:
+        run_pool(jobs.wait_in, items(), progress=False, workers=1)
+    assert raised.value.report.values() == [1]
+
+
+@pytest.mark.parametrize("place", ["thread", "process"])
+def test_a_display_that_cannot_be_closed_leaves_no_pool(place):
+    class Stuck(Silence):
+        def close(self):
+            raise RuntimeError("stuck")
+
+    options = check_options(**(OPTIONS | {"supervisor": place}))
+    batch = Batch(jobs.square, ([],), options, Shield())
+    batch.start()
+    batch.display = Stuck()
+    with pytest.raises(RuntimeError, match="stuck"):
+        batch.close()
+    assert not psutil.Process().children(recursive=True)

@@ -1,11 +1,14 @@
 """Progress without a terminal, by a clock of our own."""
 
+import errno
 import io
 import sys
 
 import pytest
 
+from knock.run import run_pool
 from knock.run.progress import LINE_SECONDS, Lines, Silence, choose_display, progress_line
+from tests.run import jobs
 
 
 class Clock:
@@ -90,11 +93,22 @@ def test_the_display_is_chosen_by_what_standard_error_is(monkeypatch):
     assert isinstance(choose_display(True), Lines)
     monkeypatch.setattr(sys, "stderr", None)
     assert isinstance(choose_display(True), Silence)
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    assert isinstance(choose_display(True), Silence)
 
 
 class Terminal(io.StringIO):
+    error = None
+
     def isatty(self):
         return True
+
+    def write(self, text):
+        if self.error is not None:
+            raise self.error
+        return super().write(text)
 
 
 def test_a_bar_on_a_terminal_shows_failures_and_goes_away(monkeypatch):
@@ -109,3 +123,39 @@ def test_a_bar_on_a_terminal_shows_failures_and_goes_away(monkeypatch):
     assert "100/100" in shown
     assert "2 failed, 1 retried" in shown
     assert bar.next_update() <= 0.1
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "gone"), ValueError("closed")])
+@pytest.mark.parametrize("until", ["made", "updated", "closed"])
+def test_a_bar_whose_terminal_goes_away_falls_silent(monkeypatch, error, until):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    stdout = sys.stdout
+    if until == "made":
+        terminal.error = error
+    bar = choose_display(None)
+    if until == "updated":
+        terminal.error = error
+    bar.update(100, 2, 1, 100)
+    terminal.error = error
+    bar.close()
+    bar.update(100, 2, 1, 100)
+    assert bar.next_update() is None
+    assert (sys.stdout, sys.stderr) == (stdout, terminal)
+
+
+@pytest.mark.process
+def test_a_batch_outlives_its_terminal(monkeypatch):
+    terminal = Terminal()
+
+    def items():
+        yield 1
+        terminal.error = OSError(errno.EIO, "gone")
+        yield 2
+
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    report = run_pool(jobs.square, items(), workers=1)
+    monkeypatch.undo()
+    assert report.results == [1, 4]
