@@ -12,6 +12,7 @@ from knock.errors import PoolInterrupted
 from knock.outcome import Outcome
 from knock.report import PoolReport
 from knock.run.batch import INTERRUPT_GRACE_SECONDS, Batch, Ending, add_note
+from knock.run.name import full_name_of
 from knock.run.options import BatchOptions, check_options
 from knock.run.progress import choose_display
 from knock.storage.base import Storage
@@ -43,7 +44,8 @@ class BatchSettings(TypedDict, total=False):
     ``storage``: where the jobs are kept, for longer than the batch: a storage or the URL of one; no
     other jobs may wait in it. ``key``: a function of the item (with several iterables, of the tuple
     of them) that names its job there, for this function: what has completed under that name is not
-    run again, its stored outcome is used; items with one key are one job.
+    run again, its stored outcome is used; items with one key are one job. The function is known by
+    its module and name, so it must have one: no lambda, closure, partial or instance's method.
     ``seed``: seeds ``random`` and ``numpy.random`` for each item from the seed and its index.
     ``initializer(*initargs)`` is called in each worker before its first job; ``preload``: modules
     imported once for all workers. ``start_method``: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
@@ -112,7 +114,10 @@ def _check(
     unknown = settings.keys() - _DEFAULTS.keys()
     if unknown:
         raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
-    return check_options(**(_DEFAULTS | settings))
+    options = check_options(**(_DEFAULTS | settings))
+    if options.key is not None:
+        full_name_of(fn)
+    return options
 
 
 def run_pool(

@@ -1,6 +1,6 @@
 """Where the jobs of a batch are kept: for the batch alone, or in a storage of the user's.
 
-Rule 1: a key belongs to a job type, so that no function is given the results of another.
+Rule 1: a key belongs to a function, by its full name, so that none is given another's results.
 Rule 2: what has completed is not run again; anything else under the key gives way to a new job.
 Rule 3: when a batch has ended, nothing of it waits or runs in the user's storage.
 """
@@ -61,10 +61,13 @@ class Archive:
 
 
 class Keys:
-    """What the user's storage knew of each key when the batch began."""
+    """What the user's storage knew of each key when the batch began.
 
-    def __init__(self, storage: Storage, job_type: str, key: KeyFunction) -> None:
-        self._job_type = job_type
+    ``owner`` is the full name of the function whose keys they are.
+    """
+
+    def __init__(self, storage: Storage, owner: str, key: KeyFunction) -> None:
+        self._owner = owner
         self._key = key
         self._known: dict[str, JobRecord] = {}
         for record in _all_of(storage, _FINAL):
@@ -82,7 +85,7 @@ class Keys:
         if not isinstance(key, str) or not key:
             what = f"a string with something in it, not {key!r}, as it did for item {index}"
             raise ConfigError(f"key must return {what}")
-        return f"{self._job_type}:{key}"
+        return f"{self._owner}:{key}"
 
     def known(self, key: str) -> JobRecord | None:
         """Return what an earlier batch made of the key."""

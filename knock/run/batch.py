@@ -10,7 +10,6 @@ from dataclasses import replace
 from time import monotonic
 from typing import Any
 
-from knock import config
 from knock.core.job import JobRecord, JobState
 from knock.errors import KnockError, QueueClosedError, SerializationError
 from knock.outcome import Outcome
@@ -18,6 +17,7 @@ from knock.pool.clock import Clock
 from knock.pool.definition import Processor
 from knock.run.archive import Archive, Keys
 from knock.run.feed import CHUNK_ITEMS, Bit, Feed, length_of
+from knock.run.name import full_name_of, job_type_of
 from knock.run.options import BatchOptions
 from knock.run.progress import Display, Silence
 from knock.run.seed import Seeded
@@ -48,15 +48,6 @@ _KEPT_PAYLOAD_BYTES = 256
 Ending = tuple[int, JobRecord]
 
 
-def job_type_of(fn: Callable[..., Any]) -> str:
-    """Return the job type that a function's jobs have: its name."""
-    inner = fn
-    while hasattr(inner, "func"):
-        inner = inner.func  # functools.partial
-    name = getattr(inner, "__qualname__", None) or type(fn).__qualname__
-    return str(name).rpartition("<locals>.")[2][: config.MAX_TYPE_CHARS]
-
-
 class Batch:
     """One batch.
 
@@ -75,9 +66,9 @@ class Batch:
         shield: Shield,
     ) -> None:
         clock = Clock.start()
-        job_type = config.job_type(job_type_of(fn))
+        job_type = job_type_of(fn)
         self._archive = archive = Archive(options.storage, clock)
-        keys = Keys(archive.storage, job_type, options.key) if options.key else None
+        keys = Keys(archive.storage, full_name_of(fn), options.key) if options.key else None
         self.feed = Feed(iterables, job_type, clock, archive.first_id, keys)
         self.total = length_of(iterables)
         self.shield = shield

@@ -134,7 +134,7 @@ class Bar:
 
 def choose_display(wanted: bool | None) -> Display:
     """Return the display for standard error: a bar, lines, or silence."""
-    if wanted is False or sys.stderr is None or sys.stderr.closed:
+    if wanted is False or sys.stderr is None or getattr(sys.stderr, "closed", False):
         return Silence()
     if sys.stderr.isatty():
         bar = _make_bar()

@@ -107,6 +107,23 @@ def test_a_global_set_by_the_initializer_is_seen_by_the_jobs(way, tmp_path):
     assert run(way, GLOBALS, tmp_path)[-2:] == ["[41, 42]", "None"]
 
 
+RESUMED = """
+from knock import InMemoryStorage, run_pool
+def square(n):
+    return n * n
+options = dict(storage=InMemoryStorage(), key=str, progress=False, workers=1)
+run_pool(square, range(3), **options)
+outcomes = run_pool(square, range(4), **options).outcomes
+print([o.value for o in outcomes], [o.job_id for o in outcomes])
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "stdin"])
+def test_a_function_of_the_script_finds_its_results_again(way, tmp_path):
+    # The last job's id is by its index, the others' are those of the first batch.
+    assert run(way, RESUMED, tmp_path) == ["[0, 1, 4, 9] [1, 2, 3, 7]"]
+
+
 def test_a_script_runs_its_own_top_level_once(tmp_path):
     code = 'print("top level", flush=True)\n' + SQUARES
     assert run("file", code, tmp_path) == ["top level", "True"]

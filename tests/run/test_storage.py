@@ -1,5 +1,7 @@
 """Batches that keep their jobs in a storage: what is done is not done again."""
 
+import importlib
+
 import pytest
 
 from knock import InMemoryStorage, QueueInstance, iter_pool, run_pool
@@ -98,6 +100,17 @@ def test_another_function_has_its_own_keys(witness, keyed):
     items = [(witness, n) for n in range(3)]
     run_pool(jobs.count_in, items, **keyed)
     assert run_pool(jobs.negate_second, items, **keyed).results == [0, -1, -2]
+
+
+def test_a_function_of_the_same_name_in_another_module_has_its_own_keys(
+    witness, keyed, tmp_path, monkeypatch
+):
+    (tmp_path / "namesake.py").write_text("def count_in(item):\n    return -item[1]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    namesake = importlib.import_module("namesake")
+    items = [(witness, n) for n in range(3)]
+    run_pool(jobs.count_in, items, **keyed)
+    assert run_pool(namesake.count_in, items, **keyed).results == [0, -1, -2]
 
 
 def test_a_seed_goes_by_the_index_of_the_item(witness):
