@@ -9,6 +9,7 @@ from knock.core.job import (
     DeathReason,
     JobError,
     JobRecord,
+    JobSpec,
     JobState,
 )
 from knock.errors import (
@@ -20,6 +21,7 @@ from knock.errors import (
     JobTimeoutError,
     OutOfMemoryError,
     ProcessorNotFoundError,
+    SerializationError,
     WorkerCrashedError,
 )
 from knock.pool.definition import load_result
@@ -30,6 +32,27 @@ R = TypeVar("R")
 F = TypeVar("F", bound=JobFailedError)
 
 _DISCARD_PREFIX = f"{DeathReason.DISCARDED.value}: "
+# Only of a job that never ran: an attempt's error says itself what is not worth a retry.
+_REFUSED_PREFIX = f"{DeathReason.NOT_RETRYABLE.value}: "
+
+
+def refused(spec: JobSpec, error: SerializationError) -> JobRecord:
+    """Return the record of a job that was never sent, because its item cannot be pickled."""
+    return JobRecord(
+        spec=spec,
+        state=JobState.DEAD,
+        run_at=spec.run_at,
+        reason=f"{_REFUSED_PREFIX}{error}",
+        finished_at=spec.created_at,
+    )
+
+
+def is_refused(record: JobRecord) -> bool:
+    """Whether the job was never sent, because its item cannot be pickled."""
+    reason = record.reason or ""
+    return (
+        record.state is JobState.DEAD and not record.attempts and reason.startswith(_REFUSED_PREFIX)
+    )
 
 
 def value_of(record: JobRecord) -> Any:
@@ -72,6 +95,8 @@ def _death_of(record: JobRecord) -> BaseException:
         return _fail(JobDiscardedError, record, f"gave itself up: {escape_line(text)}", text)
     if reason == DeathReason.UNKNOWN_TYPE:
         return ProcessorNotFoundError(record.spec.type)
+    if is_refused(record):
+        return SerializationError(escape_line(reason.removeprefix(_REFUSED_PREFIX)))
     if not record.attempts:
         return _fail(JobFailedError, record, f"is dead: {escape_line(reason)}")
     return _failure_of_attempt(record, record.attempts[-1])

@@ -54,6 +54,11 @@ def pad(text: str, columns: int, *, right: bool = False) -> str:
     return space + text if right else text + space
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number of things for people: ``1 job``, ``1,234 jobs``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def seconds_text(seconds: float) -> str:
     """Return a duration for people: ``812 us``, ``3.4 ms``, ``12.3 s``, ``2 h 05 min``."""
     # Each limit is where the number would be rounded up to the next unit.

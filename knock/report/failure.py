@@ -6,7 +6,8 @@ from reprlib import Repr
 from typing import Any
 
 from knock.core.job import Attempt, AttemptOutcome, DeathReason, JobRecord, JobState
-from knock.outcome import Outcome
+from knock.errors import SerializationError
+from knock.outcome import Outcome, is_refused
 from knock.text import escape_line
 
 MAX_ITEM_CHARS = 60
@@ -68,6 +69,8 @@ def kind_of(record: JobRecord) -> str:
         return "cancelled"
     if record.state is not JobState.DEAD:
         return "not finished"
+    if is_refused(record):
+        return f"error {SerializationError.__name__}"
     reason = (record.reason or "").partition(":")[0]
     if reason in _TELLING or not record.attempts:
         return escape_line(reason or "dead")

@@ -11,10 +11,11 @@ from knock.core.job import JobState
 from knock.errors import PoolInterrupted
 from knock.outcome import Outcome
 from knock.report import PoolReport
-from knock.run.batch import INTERRUPT_GRACE_SECONDS, Batch, Ending, add_note
+from knock.run.batch import INTERRUPT_GRACE_SECONDS, Batch, Ending
 from knock.run.name import full_name_of
 from knock.run.options import BatchOptions, check_options
 from knock.run.progress import choose_display
+from knock.run.stopping import add_note, tell_of
 from knock.storage.base import Storage
 from knock.supervisor.interrupt import Shield
 
@@ -40,7 +41,8 @@ class BatchSettings(TypedDict, total=False):
     None is ``min(retry_attempts, 2)``. ``retry_lost``: retries when knock itself lost the worker.
     ``on_error``: ``"stop"`` gives up at the first dead job. ``stop_after``: gives up after so many
     dead jobs, or a share such as ``"5%"`` of the input (of what has finished, once 20 have, where
-    the input's length is unknown).
+    the input's length is unknown). Items that cannot be pickled count too, as soon as the caller's
+    thread comes across them: what was pulled before may start meanwhile.
     ``storage``: where the jobs are kept, for longer than the batch: a storage or the URL of one; no
     other jobs may wait in it. ``key``: a function of the item (with several iterables, of the tuple
     of them) that names its job there, for this function: what has completed under that name is not
@@ -126,17 +128,19 @@ def run_pool(
     """Run ``fn`` on every item in worker processes and return the report of all of it.
 
     Several iterables are zipped, strictly: ``fn(a, b)``. A job that raises, crashes or hangs costs
-    that job and no other: look at ``report.ok``, or let ``report.results`` raise. ``fn`` and the
-    items may be of ``__main__``, lambdas and closures too; no main guard is needed. See
-    ``BatchSettings`` for the options.
+    that job and no other, and so does an item that cannot be pickled: look at ``report.ok``, or let
+    ``report.results`` raise. ``fn`` and the items may be of ``__main__``, lambdas and closures too;
+    no main guard is needed. See ``BatchSettings`` for the options.
 
     Raises:
         ConfigError: An option is of the wrong type or out of range.
-        SerializationError: ``fn`` or an item cannot be pickled.
+        SerializationError: ``fn`` or ``initializer`` cannot be pickled.
         WorkerBootError: No worker can start: a bad import, or an initializer that fails.
         PoolInterrupted: Ctrl-C; it carries the report of what was done. The first lets running
             jobs finish for up to 5 s, a second kills them.
-        Exception: Whatever the input raises.
+        Exception: Whatever the input or ``key`` raises, after running jobs had up to 5 s to
+            finish. A note on it says how many had; the report of them is its ``report``, unless
+            it has an attribute of that name or takes none.
     """
     options = _check(fn, iterables, dict(settings))
     with Shield() as shield:
@@ -164,8 +168,12 @@ class _Run:
                 raise
         if self._report is None:
             raise RuntimeError("a batch without a report: a bug in knock")
+        failure = self._batch.feed.failure
         if is_interrupted:
-            raise PoolInterrupted(self._report)
+            raise PoolInterrupted(self._report) from failure
+        if failure is not None:
+            tell_of(self._report, failure)
+            raise failure
         return self._report
 
     def _run(self) -> bool:
@@ -191,23 +199,13 @@ class _Run:
 
     def _work(self) -> None:
         batch = self._batch
-        while not batch.feed.is_over or batch.is_pending:
+        while batch.stop_reason is None and (not batch.feed.is_over or batch.is_pending):
             if room := batch.room():
-                self._pull(room)
-            # With nothing pending, as after an empty input, nothing would ever come.
-            self._keep(wait=not batch.room() and batch.is_pending)
-            if batch.stop_reason is not None:
-                break
-        batch.stop(None)
+                batch.pull(room)
+            self._keep(wait=batch.has_to_wait)
+        batch.stop(None if batch.feed.failure is None else INTERRUPT_GRACE_SECONDS)
         while batch.facts is None:
             self._keep(wait=True)
-
-    def _pull(self, limit: int) -> None:
-        try:
-            self._batch.pull(limit)
-        except Exception as exc:
-            add_note(exc, len(self._outcomes))
-            raise
 
     def _keep(self, *, wait: bool, longest: float | None = None) -> None:
         self._batch.gather(wait=wait, longest=longest)
@@ -276,8 +274,9 @@ def iter_pool(
 
     The input is pulled lazily, on the calling thread, only so far ahead that the workers have
     something to do: it may be endless. Limits hold whatever the consumer and the input do
-    meanwhile. Leaving the loop ends the pool, and kills what runs. Options, and what is raised,
-    as in ``run_pool``; Ctrl-C raises ``KeyboardInterrupt``.
+    meanwhile. Leaving the loop ends the pool, and kills what runs. So does an input that raises,
+    once what has finished was yielded. Options, and what is raised, as in ``run_pool``; Ctrl-C
+    raises ``KeyboardInterrupt``.
     """
     options = _check(fn, iterables, dict(settings))
     return _iterate(fn, iterables, options)
@@ -312,17 +311,16 @@ def _endings(batch: Batch) -> Iterator[Ending]:
     endings, count = batch.endings, 0
     while not batch.feed.is_over or batch.is_pending:
         if room := batch.room():
-            try:
-                batch.pull(room)
-            except Exception as exc:
-                add_note(exc, count)
-                raise
+            batch.pull(room)
         if not endings:
-            if batch.stop_reason is not None:
-                break
-            batch.gather(wait=not batch.room() and batch.is_pending)
+            batch.gather(wait=batch.has_to_wait)
         if endings:
             count += 1
             yield endings.popleft()
+        elif batch.stop_reason is not None:
+            break
+    if batch.feed.failure is not None:
+        add_note(batch.feed.failure, count)
+        raise batch.feed.failure
     batch.stop(None)
     yield from batch.drain()

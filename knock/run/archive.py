@@ -95,6 +95,10 @@ class Keys:
         """Return the index of the first item of this batch with the key: maybe this one."""
         return self._first.setdefault(key, index)
 
+    def forget(self, key: str) -> None:
+        """Let the next item with the key be the first: this one has no job."""
+        del self._first[key]
+
 
 def _check_idle(storage: Storage, now: float) -> None:
     counts = storage.counts(now=now)

@@ -6,21 +6,24 @@ supervisor, elsewhere, dispatches and enforces limits whatever this thread does.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from time import monotonic
 from typing import Any
 
 from knock.core.job import JobRecord, JobState
-from knock.errors import KnockError, QueueClosedError, SerializationError
-from knock.outcome import Outcome
+from knock.errors import KnockError, QueueClosedError
+from knock.outcome import Outcome, is_refused
 from knock.pool.clock import Clock
 from knock.pool.definition import Processor
 from knock.run.archive import Archive, Keys
+from knock.run.courier import Courier
 from knock.run.feed import CHUNK_ITEMS, Bit, Feed, length_of
 from knock.run.name import full_name_of, job_type_of
 from knock.run.options import BatchOptions
 from knock.run.progress import Display, Silence
 from knock.run.seed import Seeded
+from knock.run.stopping import verdict
 from knock.run.window import Window
 from knock.supervisor.client import SupervisorClient
 from knock.supervisor.facts import RunFacts
@@ -71,6 +74,7 @@ class Batch:
         keys = Keys(archive.storage, full_name_of(fn), options.key) if options.key else None
         self.feed = Feed(iterables, job_type, clock, archive.first_id, keys)
         self.total = length_of(iterables)
+        self._stop_rule = options.stop_rule(self.total)
         self.shield = shield
         self.display: Display = Silence()
         self.facts: RunFacts | None = None
@@ -86,6 +90,9 @@ class Batch:
         self._twins: dict[int, list[int]] = {}
         self._returned: bytes | None = None
         self._failure: Exception | None = None
+        self._refused = 0
+        self._courier = Courier(self._send_what_is_held)
+        self._is_pulling = False
         self._fn = fn
         self._job_type = job_type
         self._client: SupervisorClient | None = None
@@ -106,7 +113,7 @@ class Batch:
             pool=options.setup.pool_settings({job_type: processor}),
             clock=self._clock,
             policies={job_type: options.policy},
-            stop_rule=options.stop_rule(self.total),
+            stop_rule=self._stop_rule,
             retention=self._archive.retention,
             keeps_dead=not self._archive.is_private,
         )
@@ -134,22 +141,54 @@ class Batch:
             return 0
         return self._window.room(self._pending + len(self.endings))
 
+    @property
+    def has_to_wait(self) -> bool:
+        """Whether there is nothing to do until something ends."""
+        # With nothing pending, as after an empty input, nothing would ever come.
+        return self.is_pending and self.stop_reason is None and not self.room()
+
     def pull(self, limit: int) -> None:
         """Pull up to ``limit`` items and add their jobs."""
-        bit = self.feed.pull(min(limit, CHUNK_ITEMS))
+        feed = self.feed
+        self._is_pulling = True
+        try:
+            with self._courier if feed.may_wait else nullcontext():
+                feed.pull(min(limit, CHUNK_ITEMS))
+        finally:
+            self._is_pulling = False
         with self.shield.closed():
-            self._add(bit)
+            self._add()
+        if feed.failure is not None and self.stop_reason is None:
+            self.stop_reason = f"the input raised {type(feed.failure).__name__}"
 
-    def _add(self, bit: Bit) -> None:
-        if bit.stale:
-            self._supervisor.call("purge", bit.stale)
-        if bit.jobs:
-            self._pending += len(bit.jobs)
-            self._supervisor.post(Enqueue(None, bit.jobs, bit.definitions))
-        for index, record in bit.stored:
+    def _add(self) -> None:
+        with self.feed.lock:
+            self._send_jobs()
+            bit, self.feed.in_hand = self.feed.in_hand, Bit()
+        for index, record in bit.ended:
+            self._refused += is_refused(record)
             self._ended(index, record)
         for index, first in bit.twins:
             self._follow(index, first)
+        self._apply_stop_rule()
+
+    def _send_what_is_held(self) -> None:
+        # On the courier's thread. What this thread cannot tell is told to the other one too.
+        with self.feed.lock:
+            if self._is_pulling:
+                with suppress(KnockError):
+                    self._send_jobs()
+
+    def _send_jobs(self) -> None:
+        bit = self.feed.in_hand
+        if bit.stale:
+            self._supervisor.call("purge", bit.stale)
+            bit.stale = []
+        if bit.jobs:
+            message = Enqueue(None, bit.jobs, self.feed.take_definitions())
+            bit.jobs = []
+            self._pending += len(message.jobs)
+            self._supervisor.post(message)
 
     def _follow(self, index: int, first: int) -> None:
         [record] = self._supervisor.call("get", [self._first_id + first])
@@ -183,7 +222,7 @@ class Batch:
                     if event.name == "retrying":
                         self._retried += 1
                     else:
-                        self.stop_reason = event.detail
+                        self.stop_reason = self.stop_reason or event.detail
             case Logged():
                 log_lines(message)
             case Ended():
@@ -201,6 +240,12 @@ class Batch:
             if self._twins:
                 for twin in self._twins.pop(index, ()):
                     self._ended(twin, record)
+        self._apply_stop_rule()
+
+    def _apply_stop_rule(self) -> None:
+        # The supervisor has one of its own, which knows nothing of what was never sent.
+        if self._refused and self.stop_reason is None:
+            self.stop_reason = verdict(self._stop_rule, self._failed, self._done)
 
     def _ended(self, index: int, record: JobRecord) -> None:
         self._done += 1
@@ -233,6 +278,7 @@ class Batch:
     def close(self) -> None:
         """End the supervisor now, if it has not ended, and leave terminal and storage in order."""
         with self.shield.closed():
+            self._courier.close()
             try:
                 self.display.close()
             finally:
@@ -268,10 +314,3 @@ def _sooner(first: float | None, second: float | None) -> float | None:
     if first is None or second is None:
         return second if first is None else first
     return min(first, second)
-
-
-def add_note(exc: BaseException, finished: int) -> None:
-    """Say on an exception of the input what had been done by then."""
-    if isinstance(exc, KnockError) and not isinstance(exc, SerializationError):
-        return
-    exc.add_note(f"knock: {finished} jobs had finished when the input failed")

@@ -140,14 +140,17 @@ def test_an_iterator_that_was_never_begun_starts_nothing():
     outcomes.close()
 
 
-def test_an_input_that_raises_is_raised_with_a_note():
+def test_an_input_that_raises_is_raised_with_a_note(witness):
     def items():
-        yield 1
+        yield witness, 1
+        witness.wait(1)
         raise LookupError("no more")
 
+    values = []
     with pytest.raises(LookupError, match="no more") as raised:
-        list(iter_pool(jobs.square, items(), **QUIET))
-    assert raised.value.__notes__
+        values.extend(o.value for o in iter_pool(jobs.count_in, items(), **QUIET))
+    noun = "job" if len(values) == 1 else "jobs"
+    assert raised.value.__notes__ == [f"knock: the input failed; {len(values)} {noun} had finished"]
     assert not children()
 
 

@@ -90,10 +90,47 @@ def test_options_that_cannot_be_are_refused_before_anything_starts():
         run_pool(jobs.square)
 
 
-def test_an_item_that_cannot_be_pickled_is_named():
+def test_an_item_that_cannot_be_pickled_costs_that_job_and_no_other(quiet):
     items = [1, 2, {"inner": [threading.Lock()]}, 4]
-    with pytest.raises(SerializationError, match=r"item 2.*inner"):
-        run_pool(jobs.square, items, **QUIET)
+    report = run_pool(jobs.square, items, **quiet)
+    assert report.values() == [1, 4, None, 16]
+    [refused] = report.failures
+    assert refused.state is JobState.DEAD
+    assert (refused.index, refused.item, refused.attempts) == (2, items[2], ())
+    with pytest.raises(SerializationError, match=r"cannot pickle item 2\['inner'\]\[0\].*lock"):
+        _ = refused.value
+    assert (refused.error.type_name, refused.error.message) == (
+        "SerializationError",
+        str(refused.exception()),
+    )
+    assert "1 x error SerializationError" in report.summary()
+    assert "item 2['inner'][0]" in str(report)
+
+
+def test_items_that_cannot_be_pickled_are_in_the_stream_too():
+    items = [threading.Lock(), 2, threading.Lock()]
+    outcomes = list(iter_pool(jobs.square, items, **QUIET))
+    assert sorted((o.index, o.ok) for o in outcomes) == [(0, False), (1, True), (2, False)]
+    assert next(iter_pool(jobs.square, items[:1], **QUIET)).error.type_name == "SerializationError"
+
+
+@pytest.mark.parametrize(
+    "rule, items, dead",
+    [
+        ({"on_error": "stop"}, [None] * 50, 1),
+        ({"stop_after": 3}, [-1, -1, None, None], 3),
+        ({"stop_after": "50%"}, [None] * 20, 10),
+    ],
+)
+def test_what_cannot_be_pickled_counts_for_giving_up(quiet, rule, items, dead):
+    lock = threading.Lock()
+    given = (lock if item is None else item for item in items)
+    given = list(given) if rule.get("stop_after") == "50%" else given
+    report = run_pool(jobs.pick, given, **rule, **quiet)
+    states = [o.state for o in report.outcomes]
+    assert states.count(JobState.DEAD) >= dead
+    assert set(states) <= {JobState.DEAD, JobState.CANCELLED}
+    assert report.facts.stopped_by.endswith("finished jobs died")
 
 
 def test_a_function_that_cannot_be_pickled_is_named():
@@ -102,14 +139,66 @@ def test_a_function_that_cannot_be_pickled_is_named():
         run_pool(lambda x: lock, [1], **QUIET)
 
 
-def test_what_the_input_raises_is_raised_with_a_note(quiet):
+def test_what_the_input_raises_is_raised_with_the_report_of_what_was_done(witness, gate, quiet):
     def items():
-        yield from range(50)
+        yield from [(witness, gate, n) for n in range(2)]
+        witness.wait(2)
+        opener.start()
         raise OSError("the disk is gone")
 
+    # Well after the input has failed.
+    opener = threading.Timer(0.2, gate.open)
     with pytest.raises(OSError, match="the disk is gone") as raised:
-        run_pool(jobs.square, items(), **quiet)
-    assert any("jobs had finished when the input failed" in n for n in raised.value.__notes__)
+        run_pool(jobs.wait_in, items(), **quiet)
+    opener.join()
+    assert raised.value.__notes__ == ["knock: the input failed; 2 jobs had finished"]
+    assert raised.value.report.results == [0, 1]
+    assert raised.value.report.facts.stopped_by == "the input raised OSError"
+
+
+def test_what_was_not_begun_when_the_input_failed_is_named(witness, gate):
+    def items():
+        yield from [(witness, gate, n) for n in range(10)]
+        witness.wait(2)
+        gate.open()
+        raise LookupError
+
+    with pytest.raises(LookupError) as raised:
+        run_pool(jobs.wait_in, items(), **QUIET)
+    outcomes = raised.value.report.outcomes
+    assert [o.item[2] for o in outcomes] == list(range(10))
+    assert {o.state for o in outcomes} <= {JobState.COMPLETED, JobState.CANCELLED}
+    done = sum(o.ok for o in outcomes)
+    assert raised.value.__notes__ == [f"knock: the input failed; {done} jobs had finished"]
+
+
+class SelfishError(Exception):
+    """Takes no attribute."""
+
+    report = property(lambda self: 1 / 0)
+
+
+@pytest.mark.parametrize("error", [SelfishError(), JobsFailedError("inner", "its own")])
+def test_an_exception_of_the_input_is_left_as_it_is(error):
+    def items():
+        yield 1
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        run_pool(jobs.square, items(), **QUIET)
+    assert raised.value is error
+    assert raised.value.__notes__
+    if isinstance(error, JobsFailedError):
+        assert error.report == "its own"
+
+
+def test_an_item_runs_while_the_input_waits_for_its_effect(witness, quiet):
+    def items():
+        for done in range(0, 30, 10):
+            yield from [(witness, n) for n in range(done, done + 10)]
+            witness.wait(done + 10, seconds=10)
+
+    assert run_pool(jobs.count_in, items(), **quiet).results == list(range(30))
 
 
 # --- failures -------------------------------------------------------------------------------------

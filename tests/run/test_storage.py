@@ -1,6 +1,7 @@
 """Batches that keep their jobs in a storage: what is done is not done again."""
 
 import importlib
+import threading
 
 import pytest
 
@@ -69,6 +70,13 @@ def test_items_with_one_key_are_one_job(witness, keyed):
     items = [(witness, n % 3) for n in range(600)]
     assert run_pool(jobs.count_in, items, **keyed).results == [n % 3 for n in range(600)]
     assert sorted(witness.facts()) == ["0", "1", "2"]
+
+
+def test_an_item_that_cannot_be_pickled_leaves_its_key_to_the_next(keyed):
+    items = [(threading.Lock(), 5), (None, 5), (None, 5)]
+    report = run_pool(jobs.pick_second, items, **keyed)
+    assert report.values() == [None, 5, 5]
+    assert counts(keyed["storage"]) == {"completed": 1}
 
 
 def test_items_with_one_key_share_a_failure(keyed):
