@@ -33,7 +33,8 @@ class Handle:
     were taken back to stay here. ``kill_at`` is when a worker that should be gone, or ready, is
     killed (UTC seconds), ``kill_reason`` what is said of it then,
     ``is_overdue`` whether it was; ``is_doomed`` whether it was killed at all, or will be when it
-    exists. ``kill_ordered`` is why somebody else wanted it killed.
+    exists. ``kill_ordered`` is why somebody else wanted it killed. ``report_by`` is when the
+    nursery should have told of its death, which the kernel has shown.
     """
 
     def __init__(self, worker: int, generation: int) -> None:
@@ -54,6 +55,7 @@ class Handle:
         self.kill_at: float | None = None
         self.kill_reason = ""
         self.is_overdue = False
+        self.report_by: float | None = None
         self.kill_ordered: KillCause | None = None
         self.violation: str | None = None
         self.is_ready = False

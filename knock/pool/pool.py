@@ -52,6 +52,8 @@ _logger = logging.getLogger("knock.pool")
 _EOF_GRACE_SECONDS = 1.0
 # How long the workers of a nursery that died may take to be dead; it is milliseconds.
 _ORPHAN_SECONDS = 1.0
+# How long the nursery may take to tell of a death that the kernel has shown; it is milliseconds.
+_REPORT_SECONDS = 5.0
 
 
 class Pool:
@@ -245,6 +247,7 @@ class Pool:
         match report:
             case Spawned():
                 handle.born(report)
+                self._watch_for_death(handle)
                 return [ready(handle)] if handle.is_ready else []
             case NotSpawned():
                 cause = f"cannot fork: {report.detail}"
@@ -270,6 +273,38 @@ class Pool:
         # A worker that still ran could do its job beside the next attempt at it.
         self._see_them_dead()
         return how
+
+    def _watch_for_death(self, handle: Handle) -> None:
+        if handle.pidfd >= 0:
+            self._selector.register(handle.pidfd, selectors.EVENT_READ, self._death_watch(handle))
+
+    def _death_watch(self, handle: Handle) -> Callable[[int], list[Event]]:
+        def dead(_: int) -> list[Event]:
+            self._unwatch_death(handle)
+            handle.report_by = self._clock.now() + _REPORT_SECONDS
+            return []
+
+        return dead
+
+    def _unwatch_death(self, handle: Handle) -> None:
+        if handle.pidfd >= 0 and self._selector.get_map().get(handle.pidfd) is not None:
+            self._selector.unregister(handle.pidfd)
+
+    def _is_report_overdue(self, now: float) -> bool:
+        for handle in self._handles.values():
+            if handle.report_by is not None and handle.report_by <= now:
+                if now - handle.report_by < _REPORT_SECONDS:
+                    return True
+                # This process was held up itself, and may find the report when it looks.
+                handle.report_by = now + _REPORT_SECONDS
+        return False
+
+    def _nursery_is_silent(self, nursery: Nursery) -> list[Event]:
+        """Give up a nursery that does not tell of a death: it is stopped, or stuck."""
+        nursery.kill()
+        self._leave_nursery()
+        cause = f"the process that forked it told of no death for {_REPORT_SECONDS:g} s"
+        return self._bury_all(Death(cause=cause, is_infrastructure=True))
 
     def _nursery_hangs(self, nursery: Nursery) -> list[Event]:
         """Give up a nursery that has not answered an order in the time that a boot may take."""
@@ -306,6 +341,7 @@ class Pool:
         )
         self._buried[handle.worker] = buried
         self._unregister(handle)
+        self._unwatch_death(handle)
         del self._handles[handle.worker]
         handle.close()
         return [*events, buried]
@@ -316,9 +352,8 @@ class Pool:
         """When ``tick`` has something to do (UTC seconds)."""
         if self._untold:
             return self._clock.now()
-        return min(
-            (h.kill_at for h in self._handles.values() if h.kill_at is not None), default=None
-        )
+        moments = [m for h in self._handles.values() for m in (h.kill_at, h.report_by)]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def tick(self) -> list[Event]:
         """Kill what should have ended or booted by now; tell births that failed at once."""
@@ -333,6 +368,8 @@ class Pool:
                 is_unanswered |= handle.pid is None
         if is_unanswered and self._nursery is not None:
             events += self._nursery_hangs(self._nursery)
+        if self._nursery is not None and self._is_report_overdue(now):
+            events += self._nursery_is_silent(self._nursery)
         return events
 
     # --- the rest ---
@@ -349,6 +386,7 @@ class Pool:
         self._see_them_dead()
         for handle in self._handles.values():
             self._unregister(handle)
+            self._unwatch_death(handle)
             handle.close()
         self._handles.clear()
 
@@ -369,6 +407,7 @@ class Pool:
             self._selector.modify(handle.channel, _interest(handle), key.data)
 
     def _unregister(self, handle: Handle) -> bool:
+        """Listen to the channel no more; False if nobody did."""
         if handle.channel.fileno() < 0 or self._selector.get_map().get(handle.channel) is None:
             return False
         self._selector.unregister(handle.channel)

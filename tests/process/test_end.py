@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tests.process import jobs
-from tests.witness import Witness, is_alive, script, wait_gone
+from tests.witness import Witness, is_alive, process_state, script, wait_for, wait_gone
 
 pytestmark = pytest.mark.process
 
@@ -99,3 +99,35 @@ def nursery_pid(workers: set[int]) -> int:
             parents.add(int(file.read().rpartition(")")[2].split()[1]))
     [nursery] = parents
     return nursery
+
+
+def test_a_nursery_that_is_stopped_is_taken_for_dead(make_drive, witness, gate):
+    drive = make_drive().start(0, 1)
+    [waiting] = drive.send((jobs.wait, witness, gate), worker=1)
+    witness.wait(1)
+    pids = set(drive.pool.pids().values())
+    nursery = nursery_pid(pids)
+    os.kill(nursery, signal.SIGSTOP)
+    wait_for(lambda: process_state(nursery) == "T")
+    os.kill(drive.pid(0), signal.SIGKILL)
+    for worker in (0, 1):
+        death = drive.exit(worker).death
+        assert death.is_infrastructure
+        assert death.cause == "the process that forked it told of no death for 5 s"
+    assert not is_alive(nursery)
+    wait_gone(pids, 1.0)
+    assert waiting not in drive.ended()
+    drive.start(generation=2)
+    assert drive.values(drive.send((jobs.square, 3), generation=2)) == [9]
+
+
+def test_a_nursery_that_is_stopped_between_two_births_is_taken_for_dead(make_drive):
+    drive = make_drive(boot_timeout=1.0).start()
+    nursery = nursery_pid({drive.pid()})
+    os.kill(nursery, signal.SIGSTOP)
+    wait_for(lambda: process_state(nursery) == "T")
+    drive.pool.start_worker(1, 1)
+    death = drive.exit(1).death
+    assert death.is_infrastructure
+    assert death.cause == "the process that forks workers did not answer for 1 s"
+    assert drive.exit(0).death.is_infrastructure
