@@ -5,6 +5,7 @@ import signal
 
 from knock.core.job import Death
 from knock.pool.handle import Handle
+from knock.pool.link import DESCRIPTORS_CLOSED
 from knock.pool.nursery_client import Died
 
 
@@ -33,6 +34,8 @@ def _cause(exit_code: int, handle: Handle) -> str:
         return _signal_cause(-exit_code, handle)
     if exit_code == 0 and handle.is_stopping and not handle.window:
         return "ended as it was told"
+    if exit_code == DESCRIPTORS_CLOSED:
+        return f"exited with code {exit_code}: a job closed the descriptors of its worker"
     return f"exited with code {exit_code} without a result"
 
 

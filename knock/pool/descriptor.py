@@ -1,11 +1,16 @@
 """Descriptors that belong to one process: closed in every child that it forks."""
 
+import fcntl
 import os
 import select
 import weakref
 from collections.abc import Iterable
 from time import monotonic
 from typing import Protocol, TypeVar
+
+_HIGH_NUMBER = 200
+# Taken at import: a job may put its own function in its place.
+_fstat = os.fstat
 
 
 class Closable(Protocol):
@@ -56,6 +61,25 @@ class Descriptor:
             os.close(fd)
 
     __del__ = close
+
+
+def out_of_the_way(fd: int) -> int:
+    """Give a descriptor a high number, which code that closes or opens small ones leaves alone.
+
+    Where the limit does not allow it the number stays.
+    """
+    try:
+        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH_NUMBER)
+    except OSError:
+        return fd
+    os.close(fd)
+    return moved
+
+
+def identity(fd: int) -> tuple[int, int]:
+    """Return what an open descriptor refers to, to be compared."""
+    status = _fstat(fd)
+    return status.st_dev, status.st_ino
 
 
 def still_unreadable(fds: Iterable[int], seconds: float) -> set[int]:

@@ -17,6 +17,7 @@ from time import monotonic_ns
 from typing import NoReturn
 
 from knock.errors import ForkedProcessError, ProtocolError, QueueClosedError
+from knock.pool.descriptor import identity
 from knock.protocol.frame import FrameDecoder
 from knock.protocol.message import (
     TO_WORKER,
@@ -35,6 +36,8 @@ from knock.protocol.message import (
 READ_BYTES = 1 << 18
 # Progress sent more often than this is of no use to anybody who looks at it.
 PROGRESS_NS = 50_000_000
+# The exit code of a worker whose job has closed its descriptors; one that jobs hardly use.
+DESCRIPTORS_CLOSED = 113
 _TICKET = struct.Struct("<Q")
 
 # Taken at import: a job may put its own functions in their place.
@@ -50,6 +53,8 @@ class WorkerLink:
     def __init__(self, channel: int, permits: int, define: Callable[[bytes], None]) -> None:
         self._channel = channel
         self._permits = permits
+        self._channel_identity = identity(channel)
+        self._permits_identity = identity(permits)
         self._define = define
         self._decoder = FrameDecoder(TO_WORKER)
         self._frames: deque[tuple[int, bytes]] = deque()
@@ -233,6 +238,7 @@ class WorkerLink:
         if self.is_cut_off:
             # A child forked by an initializer came back from it.
             _exit(0)
+        self._check_descriptors()
         try:
             if len(buffers) == 1:
                 view = buffers[0]
@@ -244,6 +250,18 @@ class WorkerLink:
             self._write_rest(buffers, written)
         except (BrokenPipeError, ConnectionResetError):
             _exit(1)  # the supervisor is gone
+
+    def _check_descriptors(self) -> None:
+        # User code has run: the number of a descriptor that it closed may be its own file by now.
+        try:
+            if (
+                identity(self._channel) == self._channel_identity
+                and identity(self._permits) == self._permits_identity
+            ):
+                return
+        except OSError:
+            pass
+        _exit(DESCRIPTORS_CLOSED)
 
     def _write_rest(self, buffers: list[bytes], written: int) -> None:
         for buffer in buffers:

@@ -12,6 +12,7 @@ import resource
 import sys
 from time import monotonic_ns, process_time_ns
 
+from knock.pool.descriptor import identity, out_of_the_way
 from knock.protocol.attempt import Measured
 
 # Jobs shorter than this share one reading of the memory.
@@ -31,6 +32,7 @@ class UsageMeter:
 
     def __init__(self) -> None:
         self._clear_refs = _open("/proc/self/clear_refs", os.O_WRONLY)
+        self._clear_refs_identity = None if self._clear_refs is None else identity(self._clear_refs)
         self._statm = _open("/proc/self/statm", os.O_RDONLY)
         self._status = _open("/proc/self/status", os.O_RDONLY)
         self._is_maxrss_true = self._probe()
@@ -94,9 +96,13 @@ class UsageMeter:
     def _reset(self) -> None:
         if self._clear_refs is not None:
             try:
-                _write(self._clear_refs, b"5")
+                if identity(self._clear_refs) == self._clear_refs_identity:
+                    _write(self._clear_refs, b"5")
+                    return
             except OSError:  # a job closed it
-                self._clear_refs = None
+                pass
+            # Or it is a file of the job's own by now.
+            self._clear_refs = None
 
     def _rss(self) -> int:
         if self._statm is None:
@@ -123,7 +129,7 @@ class UsageMeter:
 
 def _open(path: str, flags: int) -> int | None:
     try:
-        return os.open(path, flags | os.O_CLOEXEC)
+        return out_of_the_way(os.open(path, flags | os.O_CLOEXEC))
     except OSError:
         return None
 

@@ -11,6 +11,7 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
+from knock.pool.descriptor import out_of_the_way
 from knock.pool.failure import format_exception
 from knock.pool.job import DESK
 from knock.pool.ledger import LedgerWriter
@@ -62,6 +63,7 @@ def worker_main(fds: WorkerFds, *, parent_pid: int) -> NoReturn:
 
 
 def _work(fds: WorkerFds, parent_pid: int) -> int:
+    fds = _out_of_the_way(fds)
     stderr = ScribbledStderr(fds.scribble)
     faulthandler.enable(fds.scribble)
     detach()
@@ -86,6 +88,16 @@ def _work(fds: WorkerFds, parent_pid: int) -> int:
     runner.run(link)
     _end_in_order()
     return 0
+
+
+def _out_of_the_way(fds: WorkerFds) -> WorkerFds:
+    return WorkerFds(
+        channel=out_of_the_way(fds.channel),
+        permits=out_of_the_way(fds.permits),
+        ledger=out_of_the_way(fds.ledger),
+        scribble=out_of_the_way(fds.scribble),
+        dead_man=out_of_the_way(fds.dead_man),
+    )
 
 
 def _take_over(settings: BootSettings) -> None:

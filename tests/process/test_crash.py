@@ -59,6 +59,28 @@ def test_a_crash_tells_where_it_was(drive, fn):
     assert f"in {fn.__name__}" in stack
 
 
+def test_a_job_that_closes_all_descriptors_keeps_its_files_and_is_a_crash(make_drive, tmp_path):
+    drive = make_drive().start()
+    file = tmp_path / "file"
+    first, guilty, last = drive.send(
+        (jobs.square, 2), (jobs.put_files_in_place, str(file), 1000), (jobs.square, 3)
+    )
+    exited = drive.exit()
+    assert drive.guilty() == {guilty}
+    assert drive.values([first]) == [4]
+    assert exited.unstarted == [last]
+    assert exited.death.cause == "exited with code 113: a job closed the descriptors of its worker"
+    assert file.read_bytes() == b""
+
+
+def test_a_job_that_closes_small_descriptors_harms_nobody(drive, tmp_path):
+    file = tmp_path / "file"
+    call = (jobs.put_files_in_place, str(file), 100)
+    tickets = drive.start().send(call, (jobs.square, 3))
+    assert drive.values(tickets) == [str(file), 9]
+    assert file.read_bytes() == b""
+
+
 def test_sys_exit_is_an_error_of_the_job_and_no_crash(drive):
     drive.start()
     [ticket] = drive.send((jobs.exit_politely, 3))

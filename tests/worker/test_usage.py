@@ -1,9 +1,11 @@
 """What an attempt is said to have used."""
 
 import gc
+import os
 import pickle
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +97,19 @@ def test_high_water_mark_is_read_where_maxrss_is_not_true() -> None:
     assert measured.is_exact
     grown = measured.peak_rss_bytes - measured.rss_before_bytes
     assert 60 * MIB < grown < 70 * MIB
+
+
+def test_file_that_a_job_put_in_the_place_of_a_descriptor_is_not_written_to(tmp_path: Path) -> None:
+    meter = UsageMeter()
+    assert meter._clear_refs is not None
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        os.dup2(file.fileno(), meter._clear_refs)
+    fd = meter._clear_refs
+    try:
+        time.sleep(0.002)  # so long a meter trusts its last reading
+        meter.begin()
+        assert not meter.end().is_exact
+    finally:
+        os.close(fd)
+    assert path.read_bytes() == b""
