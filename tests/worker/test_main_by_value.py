@@ -213,6 +213,104 @@ with LocalWorker(dump_definitions(processors=processors)) as worker:
     worker.ready()
     assert [worker.value(name, 5) for name in processors] == [6, 10, 15, 20]
 """,
+    "cached functions, that call themselves, and methods": """
+import functools
+calls = []
+@functools.cache
+def fib(n):
+    "Fibonacci."
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+fib.note = "mine"
+@functools.lru_cache(maxsize=3, typed=True)
+def twice(x):
+    calls.append(x)
+    return 2 * x
+class Table:
+    @functools.lru_cache
+    def row(self, n): return n + 1
+def work(n):
+    assert [twice(n), twice(n)] == [2 * n] * 2 and calls == [n]
+    assert pickle.loads(pickle.dumps(fib)) is fib
+    about = fib.__name__, fib.__doc__, fib.note, fib.__module__, twice.cache_parameters()
+    return fib(n), fib.cache_info().currsize, about, Table().row(n)
+def adder(n):
+    return functools.lru_cache(lambda x: x + n)
+assert fib(50)
+with LocalWorker(definitions_of(work)) as worker:
+    found = worker.ready().value("job", 90)
+    about = "fib", "Fibonacci.", "mine", "__main__", {"maxsize": 3, "typed": True}
+    assert found == (2880067194370816120, 91, about, 91), found
+with LocalWorker(definitions_of(fib)) as worker:
+    assert worker.ready().value("job", 60) == 1548008755920
+with LocalWorker(definitions_of(lambda item: item[0](item[1]))) as worker:
+    items = ItemPickler()
+    assert worker.ready().value("job", (fib, 20), items) == 6765
+    assert worker.value("job", (adder(5), 20), items) == 25
+    assert worker.value("job", (functools.cache(functools.partial(max, 30)), 20), items) == 30
+    assert worker.value("job", (twice, 20), items) == 40
+with LocalWorker(definitions_of(lambda item: fib)) as worker:
+    assert worker.ready().value("job", 1) is fib
+""",
+    "new types and single dispatch": """
+import functools, typing
+class Shape: pass
+class Circle(Shape): pass
+Id = typing.NewType("Id", int)
+OfShape = typing.NewType("OfShape", Shape)
+@functools.singledispatch
+def name(shape):
+    return "something"
+@name.register
+def _(shape: Shape):
+    return "shape"
+@name.register(list)
+def _(shapes):
+    return [name(shape) for shape in shapes]
+def work(item):
+    assert Id.__supertype__ is int and OfShape.__supertype__ is Shape
+    assert pickle.loads(pickle.dumps(Id)) is Id and repr(Id) == "__main__.Id"
+    return name([Circle(), 1, [Shape()]]), Id, name.__name__
+with LocalWorker(definitions_of(work)) as worker:
+    expected = ["shape", "something", ["shape"]], Id, "name"
+    assert worker.ready().value("job", None) == expected
+    assert worker.value("job", [Id, OfShape, name]) == expected
+with LocalWorker(definitions_of(lambda x: x)) as worker:
+    items = ItemPickler()
+    assert worker.ready().value("job", (Id, 1), items) == (Id, 1)
+    assert worker.value("job", (name, 1), items) == (name, 1)
+with LocalWorker(definitions_of(name)) as worker:
+    assert worker.ready().value("job", [Circle(), 1]) == ["shape", "something"]
+""",
+    "what is only a name is refused in the caller": """
+from knock.errors import SerializationError
+class Missing:
+    def __reduce__(self): return "MISSING"
+MISSING = Missing()
+def work(x):
+    return MISSING
+for attempt in (
+    lambda: definitions_of(work),
+    lambda: ItemPickler().dumps({"a": [MISSING]}),
+    lambda: ItemPickler().dumps({"a": [MISSING, Missing]}),
+):
+    try:
+        attempt()
+    except SerializationError as exc:
+        assert "'MISSING' of __main__" in str(exc), exc
+        assert "global 'MISSING'" in str(exc) or "item['a'][0]" in str(exc), exc
+    else:
+        raise AssertionError("not refused")
+""",
+    "source lines of a notebook cell": """
+import linecache
+source = "def fail(x):\\n    raise ValueError(x)  # in the cell\\n"
+name = "/tmp/ipykernel_0/1234.py"
+linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+exec(compile(source, name, "exec"))
+with LocalWorker(definitions_of(fail)) as worker:
+    ended = worker.ready().run("job", 1)
+    assert "# in the cell" in ended.error.traceback, ended.error.traceback
+""",
     "pickle and a pool inside a job": """
 import multiprocessing, warnings
 @dataclasses.dataclass
