@@ -26,7 +26,7 @@ from knock.errors import (
 )
 from knock.pool.definition import load_result
 from knock.pool.failure import rebuild_exception
-from knock.text import escape_line, seconds_text, size_text
+from knock.text import counted, escape_line, seconds_text, size_text
 
 R = TypeVar("R")
 F = TypeVar("F", bound=JobFailedError)
@@ -263,7 +263,7 @@ class Outcome(Generic[R]):
         runs = len(self.record.attempts)
         how = "" if self.outcome is None else f", last {self.outcome.value}"
         where = f"{self.index}: job {self.job_id} ({escape_line(self.job_type)})"
-        return f"<Outcome {where} {self.state.value}, {runs} attempts{how}>"
+        return f"<Outcome {where} {self.state.value}, {counted(runs, 'attempt')}{how}>"
 
 
 def _is_own_error(record: JobRecord) -> bool:

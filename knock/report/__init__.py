@@ -7,15 +7,15 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Generic, TypeVar, overload
 
-from knock.core.job import Attempt
+from knock.core.job import Attempt, JobState
 from knock.errors import JobsFailedError
 from knock.outcome import Outcome
-from knock.report.failure import FailureGroup, group_failures
+from knock.report.failure import FailureGroup, failure_line, group_failures
 from knock.report.render import rate, render, utilisation
 from knock.report.statistic import PERCENTILE_METHOD, Statistics, collect
 from knock.resources import HostFacts, host_facts
 from knock.supervisor.facts import RunFacts
-from knock.text import seconds_text
+from knock.text import counted, seconds_text
 
 __all__ = ["Outcome", "PoolReport"]
 
@@ -83,10 +83,16 @@ class PoolReport(Generic[R]):
         """Do nothing if ``ok``.
 
         Raises:
-            JobsFailedError: Some jobs have no value; it carries this report.
+            JobsFailedError: Some jobs have no value. It carries this report, tells of the first
+                job that died (else of the first without a value), and has that one's exception
+                as its cause.
         """
         if not self.ok:
-            raise JobsFailedError(self.summary(), self)
+            dead = (outcome for outcome in self.failures if outcome.state is JobState.DEAD)
+            first = next(dead, self.failures[0])
+            raise JobsFailedError(f"{self.summary()}; {failure_line(first)}", self) from (
+                first.exception()
+            )
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -116,8 +122,8 @@ class PoolReport(Generic[R]):
     def _headline(self) -> str:
         total = len(self.outcomes)
         done = total - len(self.failures)
-        jobs = f"{total:,} jobs" if self.ok else f"{done:,} of {total:,} jobs"
-        workers = "1 worker" if self.facts.workers == 1 else f"{self.facts.workers} workers"
+        jobs = counted(total, "job") if self.ok else f"{done:,} of {counted(total, 'job')}"
+        workers = counted(self.facts.workers, "worker")
         return f"{jobs} completed in {seconds_text(self.seconds)} on {workers}"
 
     def _kinds(self) -> str:

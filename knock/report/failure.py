@@ -11,6 +11,7 @@ from knock.outcome import Outcome, is_refused
 from knock.text import escape_line
 
 MAX_ITEM_CHARS = 60
+MAX_LINE_CHARS = 300
 
 # Death reasons that say more than how the last attempt ended.
 _TELLING = (
@@ -85,6 +86,14 @@ def _kind_of_attempt(attempt: Attempt) -> str:
     return attempt.outcome.value.replace("_", " ")
 
 
+def failure_line(outcome: Outcome[Any]) -> str:
+    """Return on one line which item failed and what it says."""
+    error = outcome.error
+    told = "" if error is None else f"{error.type_name}: {error.message}"
+    text = f"item {outcome.index} ({item_text(outcome.item)}): {escape_line(told)}"
+    return text if len(text) <= MAX_LINE_CHARS else f"{text[:MAX_LINE_CHARS]}..."
+
+
 def item_text(item: object) -> str:
     """Return a short text of an item; whatever its ``__repr__`` does."""
     short = Repr()
@@ -92,6 +101,8 @@ def item_text(item: object) -> str:
     try:
         # reprlib would write all of the bytes before cutting.
         text = short.repr(item[:MAX_ITEM_CHARS] if isinstance(item, (bytes, bytearray)) else item)
-    except Exception:  # noqa: BLE001 - user code
+    except KeyboardInterrupt:
+        raise  # pressed by somebody, while it took its time
+    except BaseException:  # noqa: BLE001 - user code, which must not end the caller
         text = f"<{type(item).__name__}>"
     return escape_line(text[: 2 * MAX_ITEM_CHARS])

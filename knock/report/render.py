@@ -8,7 +8,7 @@ from knock.report.statistic import PERCENTILE_METHOD, Spread, Statistics, TypeSt
 from knock.report.table import MAX_COLUMNS, more, table
 from knock.resources import HostFacts
 from knock.supervisor.facts import RunFacts
-from knock.text import escape_line, fit, seconds_text, size_text
+from knock.text import counted, escape_line, fit, seconds_text, size_text
 
 MAX_TYPES = 20
 MAX_LINES = 20
@@ -174,7 +174,7 @@ def _breakers(facts: RunFacts) -> list[str]:
     changes = facts.breaker_changes
     if not changes:
         return []
-    lines = [f"circuit breakers: {len(changes):,} changes"]
+    lines = [f"circuit breakers: {counted(len(changes), 'change')}"]
     for change in changes[:MAX_LINES]:
         after = seconds_text(max(change.at - facts.started_at, 0.0))
         lines.append(f"  after {after}: {escape_line(change.job_type)} {change.state}")

@@ -18,6 +18,7 @@ from knock.run.progress import choose_display
 from knock.run.stopping import add_note, tell_of
 from knock.storage.base import Storage
 from knock.supervisor.interrupt import Shield
+from knock.text import counted
 
 __all__ = ["BatchSettings", "iter_pool", "run_pool"]
 
@@ -303,7 +304,7 @@ def _iterate(
         with batch.shield:
             batch.close()
         if dead:
-            logger.warning("%d of %d jobs died", dead, done)
+            logger.warning("%d of %s died", dead, counted(done, "job"))
 
 
 def _endings(batch: Batch) -> Iterator[Ending]:

@@ -16,6 +16,7 @@ from knock.storage.base import Storage
 from knock.storage.memory import InMemoryStorage
 from knock.supervisor.desk import FIRST_ID_OF_JOBS
 from knock.supervisor.start import take_back
+from knock.text import counted
 
 # It should return a string, which is checked.
 KeyFunction = Callable[[Any], object]
@@ -105,7 +106,7 @@ def _check_idle(storage: Storage, now: float) -> None:
     unfinished = counts.queued + counts.processing
     if unfinished:
         raise ConfigError(
-            f"the storage holds {unfinished} unfinished jobs of something else, "
+            f"the storage holds {counted(unfinished, 'unfinished job')} of something else, "
             "which a batch would disturb: give it a storage without"
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
-from knock.text import seconds_text
+from knock.text import counted, seconds_text
 
 # A line now and then, for logs.
 LINE_SECONDS = 10.0
@@ -71,9 +71,9 @@ class Lines:
 
 def progress_line(done: int, failed: int, retried: int, total: int | None, seconds: float) -> str:
     """Return the progress as one line of text."""
-    of = "" if total is None else f" of {total:,}"
+    jobs = counted(done, "job") if total is None else f"{done:,} of {counted(total, 'job')}"
     rate = done / seconds if seconds > 0 else 0.0
-    parts = [f"knock: {done:,}{of} jobs done", f"{rate:,.1f}/s"]
+    parts = [f"knock: {jobs} done", f"{rate:,.1f}/s"]
     if total is not None and rate > 0:
         parts.append(f"{seconds_text((total - done) / rate)} left")
     if failed:

@@ -20,7 +20,7 @@ def verdict(rule: StopRule | None, dead: int, ended: int) -> str | None:
         of = ended if rule.total is None else rule.total
         is_known = rule.total is not None or ended >= RATE_MINIMUM
         has_too_many = has_too_many or (is_known and dead >= rule.rate * of)
-    return f"{dead} of {ended} finished jobs died" if has_too_many else None
+    return f"{dead} of {counted(ended, 'finished job')} died" if has_too_many else None
 
 
 def tell_of(report: PoolReport[Any], exc: Exception) -> None:

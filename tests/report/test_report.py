@@ -4,7 +4,7 @@ import pickle
 import pytest
 
 from knock.core.job import AttemptOutcome, JobState, Usage
-from knock.errors import JobsFailedError
+from knock.errors import JobCancelledError, JobsFailedError
 from knock.report.failure import item_text, kind_of
 from knock.report.table import MAX_COLUMNS
 from knock.resources import HostFacts
@@ -146,6 +146,50 @@ def test_the_text_of_hostile_jobs_is_harmless():
 class _Unprintable:
     def __repr__(self):
         raise RuntimeError("no")
+
+
+class _Raising:
+    def __init__(self, error):
+        self.error = error
+
+    def __repr__(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), BaseException()])
+def test_an_item_that_cannot_be_shown_does_not_end_the_caller(error):
+    report = a_report(a_dead(AttemptOutcome.TIMEOUT), items=[_Raising(error)])
+    assert "<_Raising>" in str(report)
+    with pytest.raises(KeyboardInterrupt):
+        item_text(_Raising(KeyboardInterrupt()))
+
+
+def test_the_error_of_a_failed_batch_says_what_went_wrong():
+    cancelled, dead = a_record(JobState.CANCELLED), a_dead(AttemptOutcome.ERROR, error=VALUE_ERROR)
+    report = a_report(a_record(), cancelled, dead, items=["a", "b", {"frame": "x" * 1000}])
+    with pytest.raises(JobsFailedError) as caught:
+        _ = report.results
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert str(caught.value).startswith("1 of 3 jobs completed in 10.0 s on 2 workers; ")
+    assert "; item 2 ({'frame': 'xxx" in str(caught.value)
+    assert str(caught.value).endswith("): ValueError: bad frame")
+    with pytest.raises(JobsFailedError, match=r"item 0 \('b'\): JobCancelledError") as caught:
+        a_report(cancelled, items=["b"]).raise_if_failed()
+    assert isinstance(caught.value.__cause__, JobCancelledError)
+    long = an_error(ValueError("line\n" * 10_000))
+    with pytest.raises(JobsFailedError) as caught:
+        a_report(a_dead(AttemptOutcome.ERROR, error=long)).raise_if_failed()
+    assert len(str(caught.value)) < 500
+    assert str(caught.value).isprintable()
+
+
+def test_one_of_a_thing_is_not_many():
+    assert a_report(a_record(), workers=1).summary() == "1 job completed in 10.0 s on 1 worker"
+    failed = a_report(a_record(JobState.CANCELLED), workers=1).summary()
+    assert failed == "0 of 1 job completed in 10.0 s on 1 worker; 1 x cancelled"
+    assert "1 attempt," in repr(a_report(a_record()).outcomes[0])
+    changes = (BreakerChange(at=1002.5, job_type="render", state="open"),)
+    assert "breakers: 1 change\n" in str(a_report(a_record(), breaker_changes=changes))
 
 
 def test_items_are_shown_short():

@@ -79,6 +79,8 @@ def test_a_batch_outlives_its_reader(clock, error):
         ((5, 0, 0, None, 10.0), "knock: 5 jobs done, 0.5/s"),
         ((12345, 2, 3, None, 1.0), "knock: 12,345 jobs done, 12,345.0/s, 2 failed, 3 retried"),
         ((0, 0, 0, 10, 10.0), "knock: 0 of 10 jobs done, 0.0/s"),
+        ((1, 0, 0, None, 1.0), "knock: 1 job done, 1.0/s"),
+        ((0, 0, 0, 1, 0.0), "knock: 0 of 1 job done, 0.0/s"),
         ((0, 0, 0, 10, 0.0), "knock: 0 of 10 jobs done, 0.0/s"),
     ],
 )

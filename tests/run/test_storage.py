@@ -139,7 +139,7 @@ def test_without_keys_a_storage_keeps_what_was_done(keyed):
 def test_a_storage_with_other_jobs_is_refused():
     storage = InMemoryStorage()
     storage.enqueue([JobSpec(1, "other", b"", 1, 0.0, 0.0)], now=0.0)
-    with pytest.raises(ConfigError, match="1 unfinished jobs of something else"):
+    with pytest.raises(ConfigError, match="1 unfinished job of something else"):
         run_pool(jobs.square, [1], storage=storage, **QUIET)
     assert counts(storage) == {"queued": 1}
 
