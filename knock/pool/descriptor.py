@@ -33,6 +33,11 @@ def keep_private(thing: T) -> T:
     return thing
 
 
+def share(thing: Closable) -> None:
+    """Let the next child that is forked have ``thing`` after all."""
+    _private.discard(thing)
+
+
 def _close_in_child() -> None:
     for thing in list(_private):
         thing.close()

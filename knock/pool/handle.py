@@ -42,7 +42,7 @@ class Handle:
         self.generation = generation
         mine, theirs = channel_pair()
         self.channel = Channel(mine, FROM_WORKER)
-        self._their_channel = Descriptor(theirs.detach())
+        self._their_channel = keep_private(Descriptor(theirs.detach()))
         try:
             self._open()
         except OSError:
@@ -66,12 +66,12 @@ class Handle:
 
     def _open(self) -> None:
         self.permits = PermitPipe()
-        self._their_ledger = Descriptor(make_ledger())
+        self._their_ledger = keep_private(Descriptor(make_ledger()))
         self.ledger = LedgerReader(self._their_ledger.fd)
         self._scribble = keep_private(Descriptor(os.memfd_create("knock-scribble")))
         fcntl.fcntl(self._scribble.fd, fcntl.F_SETFL, os.O_APPEND)
         dead_man, alive = os.pipe2(os.O_CLOEXEC)
-        self._dead_man = Descriptor(dead_man)
+        self._dead_man = keep_private(Descriptor(dead_man))
         self._alive = keep_private(Descriptor(alive))
 
     # --- birth ---

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from knock.errors import WorkerBootError
-from knock.pool.descriptor import Descriptor, keep_private, still_unreadable
+from knock.pool.descriptor import Descriptor, keep_private, share, still_unreadable
 from knock.pool.nursery import interpreter_command, nursery_main, open_pidfd, receive_fds
 from knock.pool.process import flush_standard_streams, forget_exit_handlers
 from knock.pool.settings import PoolSettings
@@ -104,6 +104,8 @@ class Nursery:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _ORDER_BUFFER_BYTES)
         self._socket = keep_private(mine)
+        # Held by a process that another thread forks now it would hide the end of the nursery.
+        keep_private(theirs)
         self._process: subprocess.Popen[bytes] | None = None
         self._orders: deque[_Order] = deque()
         self.is_preloaded = False
@@ -122,10 +124,11 @@ class Nursery:
         self, settings: PoolSettings, surroundings: Surroundings, theirs: socket.socket
     ) -> None:
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-        dead_man, self._alive = Descriptor(read_fd), keep_private(Descriptor(write_fd))
+        dead_man = keep_private(Descriptor(read_fd))
+        self._alive = keep_private(Descriptor(write_fd))
         try:
             if settings.start_method == "fork":
-                self.pid = _fork(theirs, dead_man.fd, surroundings)
+                self.pid = _fork(theirs, dead_man, surroundings)
             else:
                 self._process = _execute(theirs, dead_man.fd, surroundings)
                 self.pid = self._process.pid
@@ -263,12 +266,14 @@ def _execute(
     )
 
 
-def _fork(theirs: socket.socket, dead_man: int, surroundings: Surroundings) -> int:
+def _fork(theirs: socket.socket, dead_man: Descriptor, surroundings: Surroundings) -> int:
     # What waits in a buffer now would be written by each worker at its end, too.
     flush_standard_streams()
+    share(theirs)
+    share(dead_man)
     pid = os.fork()
     if pid == 0:
-        nursery_main(theirs.detach(), dead_man, lambda: _settle(surroundings))
+        nursery_main(theirs.detach(), dead_man.fd, lambda: _settle(surroundings))
     return pid
 
 

@@ -26,7 +26,7 @@ class PermitPipe:
 
     def __init__(self) -> None:
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.worker_end = Descriptor(read_fd)
+        self.worker_end = keep_private(Descriptor(read_fd))
         self._give = keep_private(Descriptor(write_fd))
         self._take = keep_private(Descriptor(_reopen(read_fd)))
 
