@@ -152,14 +152,19 @@ class Outcome(Generic[R]):
         index: The item's place in the input, from 0.
         item: The item as it was given; it was never sent back.
         record: The job as it was stored when it ended.
+        is_restored: Whether nothing was run for this item: its record is of an earlier batch, or of
+            another item with the same key.
     """
 
-    __slots__ = ("_value", "index", "item", "record")
+    __slots__ = ("_value", "index", "is_restored", "item", "record")
 
-    def __init__(self, index: int, item: Any, record: JobRecord) -> None:
+    def __init__(
+        self, index: int, item: Any, record: JobRecord, *, is_restored: bool = False
+    ) -> None:
         self.index = index
         self.item = item
         self.record = record
+        self.is_restored = is_restored
 
     @property
     def job_id(self) -> int:
@@ -262,6 +267,7 @@ class Outcome(Generic[R]):
     def __repr__(self) -> str:
         runs = len(self.record.attempts)
         how = "" if self.outcome is None else f", last {self.outcome.value}"
+        how += ", restored" if self.is_restored else ""
         where = f"{self.index}: job {self.job_id} ({escape_line(self.job_type)})"
         return f"<Outcome {where} {self.state.value}, {counted(runs, 'attempt')}{how}>"
 

@@ -191,6 +191,7 @@ def outcome_dict(outcome: Outcome[Any]) -> dict[str, Any]:
         "index": outcome.index,
         "job_id": outcome.job_id,
         "job_type": outcome.job_type,
+        "is_restored": outcome.is_restored,
         "state": outcome.state.value,
         "reason": outcome.record.reason,
         "outcome": None if outcome.outcome is None else outcome.outcome.value,

@@ -75,8 +75,9 @@ def _totals(total: TypeStatistics, facts: RunFacts) -> list[str]:
 
 
 def rate(total: TypeStatistics, seconds: float) -> float:
-    """Return how many jobs ended per second."""
-    return (total.job_count - total.unfinished_count) / seconds if seconds > 0.0 else 0.0
+    """Return how many jobs ended per second; what was restored took no time."""
+    ended = total.job_count - total.unfinished_count - total.restored_count
+    return ended / seconds if seconds > 0.0 else 0.0
 
 
 def utilisation(facts: RunFacts) -> float:
@@ -86,7 +87,7 @@ def utilisation(facts: RunFacts) -> float:
 
 
 def _jobs(types: list[TypeStatistics]) -> list[str]:
-    head = ("jobs", "all", "completed", "dead", "cancelled", "unfinished")
+    head = ["jobs", "all", "completed", "dead", "cancelled", "unfinished"]
     rows = [
         (
             one.job_type,
@@ -103,6 +104,10 @@ def _jobs(types: list[TypeStatistics]) -> list[str]:
         )
         for one in types
     ]
+    if any(one.restored_count for one in types):
+        # Most batches have none.
+        head.append("restored")
+        rows = [(*row, _count(one.restored_count)) for row, one in zip(rows, types, strict=True)]
     return table(head, rows)
 
 

@@ -63,9 +63,10 @@ class Spread:
 class TypeStatistics:
     """The numbers of one job type, or of all together (``job_type`` is then ``"all"``).
 
-    ``attempts`` counts ended ones, by outcome. The spreads are over attempts. ``rss_before_bytes``
-    belongs to the attempt with the highest peak. ``is_exact`` is False if the memory figures of
-    some attempts were carried over from a neighbour or sampled.
+    ``restored_count`` is of the jobs for which nothing was run: ``states`` has them, the rest of
+    the numbers leaves them out. ``attempts`` counts ended ones, by outcome. The spreads are over
+    attempts. ``rss_before_bytes`` belongs to the attempt with the highest peak. ``is_exact`` is
+    False if the memory figures of some attempts were carried over from a neighbour or sampled.
     """
 
     job_type: str
@@ -77,6 +78,7 @@ class TypeStatistics:
     peak_rss_bytes: int
     rss_before_bytes: int
     is_exact: bool
+    restored_count: int = 0
 
     @property
     def job_count(self) -> int:
@@ -97,6 +99,7 @@ class TypeStatistics:
         """Return everything as data for JSON."""
         return {
             "jobs": self.job_count,
+            "restored": self.restored_count,
             "states": {state.value: self.states.get(state, 0) for state in JobState},
             "attempts": self.attempt_count,
             "outcomes": {
@@ -121,10 +124,14 @@ class _Tally:
     peak: int = 0
     before: int = 0
     is_exact: bool = True
+    restored: int = 0
 
     def add(self, outcome: Outcome[Any]) -> None:
         record = outcome.record
         self.states[record.state] += 1
+        if outcome.is_restored:
+            self.restored += 1
+            return
         for attempt in record.attempts:
             usage = attempt.usage
             self.attempts[attempt.outcome] += 1
@@ -147,6 +154,7 @@ class _Tally:
         if other.peak > self.peak:
             self.peak, self.before = other.peak, other.before
         self.is_exact = self.is_exact and other.is_exact
+        self.restored += other.restored
 
     def statistics(self, job_type: str) -> TypeStatistics:
         return TypeStatistics(
@@ -159,6 +167,7 @@ class _Tally:
             peak_rss_bytes=self.peak,
             rss_before_bytes=self.before,
             is_exact=self.is_exact,
+            restored_count=self.restored,
         )
 
 

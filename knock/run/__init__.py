@@ -47,8 +47,9 @@ class BatchSettings(TypedDict, total=False):
     ``storage``: where the jobs are kept, for longer than the batch: a storage or the URL of one; no
     other jobs may wait in it. ``key``: a function of the item (with several iterables, of the tuple
     of them) that names its job there, for this function: what has completed under that name is not
-    run again, its stored outcome is used; items with one key are one job. The function is known by
-    its module and name, so it must have one: no lambda, closure, partial or instance's method.
+    run again, its stored outcome is used and ``is_restored``; items with one key are one job. The
+    function is known by its module and name, so it must have one: no lambda, closure, partial or
+    instance's method.
     ``seed``: seeds ``random`` and ``numpy.random`` for each item from the seed and its index.
     ``initializer(*initargs)`` is called in each worker before its first job; ``preload``: modules
     imported once for all workers. ``start_method``: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
@@ -214,8 +215,8 @@ class _Run:
 
     def _keep_gathered(self) -> None:
         items, endings = self._batch.feed.items, self._batch.endings
-        for index, record in endings:
-            self._outcomes[index] = Outcome(index, items[index], record)
+        for index, record, is_restored in endings:
+            self._outcomes[index] = Outcome(index, items[index], record, is_restored=is_restored)
         # Only now: Ctrl-C may have come in between, then all of it is kept once more.
         endings.clear()
 
@@ -294,10 +295,10 @@ def _iterate(
         with batch.shield:
             batch.start()
         batch.display = choose_display(options.progress)
-        for index, record in _endings(batch):
+        for index, record, is_restored in _endings(batch):
             done += 1
             dead += record.state is JobState.DEAD
-            yield Outcome(index, items.pop(index), record)
+            yield Outcome(index, items.pop(index), record, is_restored=is_restored)
         for index, item in items.items():
             yield batch.unfinished(index, item)
     finally:

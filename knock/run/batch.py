@@ -48,15 +48,16 @@ INTERRUPT_GRACE_SECONDS = 5.0
 # A payload longer than this is dropped when its job has finished: the item itself is at hand.
 _KEPT_PAYLOAD_BYTES = 256
 
-Ending = tuple[int, JobRecord]
+# The index of an item, its record, and whether that is of an earlier batch or of another item.
+Ending = tuple[int, JobRecord, bool]
 
 
 class Batch:
     """One batch.
 
     Attributes:
-        endings: Which items have come to an end, each index with its record, until somebody takes
-            them out. They gather here, not in a local variable, so that Ctrl-C loses none.
+        endings: Which items have come to an end, until somebody takes them out. They gather here,
+            not in a local variable, so that Ctrl-C loses none.
         stop_reason: Why the batch ended before its input did.
         facts: The run from the supervisor's side, once that has ended.
     """
@@ -166,8 +167,9 @@ class Batch:
             self._send_jobs()
             bit, self.feed.in_hand = self.feed.in_hand, Bit()
         for index, record in bit.ended:
-            self._refused += is_refused(record)
-            self._ended(index, record)
+            was_refused = is_refused(record)
+            self._refused += was_refused
+            self._ended(index, record, is_restored=not was_refused)
         for index, first in bit.twins:
             self._follow(index, first)
         self._apply_stop_rule()
@@ -193,7 +195,7 @@ class Batch:
     def _follow(self, index: int, first: int) -> None:
         [record] = self._supervisor.call("get", [self._first_id + first])
         if record is not None and record.state.is_final:
-            self._ended(index, record)
+            self._ended(index, record, is_restored=True)
         else:
             self._twins.setdefault(first, []).append(index)
 
@@ -239,7 +241,7 @@ class Batch:
             self._ended(index, record)
             if self._twins:
                 for twin in self._twins.pop(index, ()):
-                    self._ended(twin, record)
+                    self._ended(twin, record, is_restored=True)
         self._apply_stop_rule()
 
     def _apply_stop_rule(self) -> None:
@@ -247,14 +249,14 @@ class Batch:
         if self._refused and self.stop_reason is None:
             self.stop_reason = verdict(self._stop_rule, self._failed, self._done)
 
-    def _ended(self, index: int, record: JobRecord) -> None:
+    def _ended(self, index: int, record: JobRecord, *, is_restored: bool = False) -> None:
         self._done += 1
         if record.state is JobState.DEAD:
             self._failed += 1
         spec = record.spec
         if len(spec.payload) > _KEPT_PAYLOAD_BYTES:
             record = replace(record, spec=replace(spec, payload=b""))
-        self.endings.append((index, record))
+        self.endings.append((index, record, is_restored))
 
     # --- ending ---
 

@@ -5,6 +5,7 @@ import pytest
 
 from knock.core.job import AttemptOutcome, JobState, Usage
 from knock.errors import JobCancelledError, JobsFailedError
+from knock.report import PoolReport
 from knock.report.failure import item_text, kind_of
 from knock.report.table import MAX_COLUMNS
 from knock.resources import HostFacts
@@ -181,6 +182,23 @@ def test_the_error_of_a_failed_batch_says_what_went_wrong():
         a_report(a_dead(AttemptOutcome.ERROR, error=long)).raise_if_failed()
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()
+
+
+def test_restored_jobs_have_a_column_of_their_own_and_no_figures():
+    report = a_report(a_record(), a_record(), a_record(job_type="hash"))
+    assert "restored" not in str(report)
+    report.outcomes[1].is_restored = report.outcomes[2].is_restored = True
+    report = PoolReport(report.outcomes, report.facts, report.host)
+    data = report.to_dict(outcomes=True)
+    assert (data["ok"], data["jobs_per_second"]) == (True, 0.1)
+    assert [data["total"][key] for key in ("jobs", "restored", "attempts")] == [3, 2, 1]
+    assert data["types"]["hash"]["restored"] == 1
+    assert data["types"]["hash"]["wall_seconds"]["total"] == 0.0
+    assert [o["is_restored"] for o in data["outcomes"]] == [False, True, True]
+    assert report.outcomes[1].wall_seconds == 0.5
+    assert "restored" in str(report)
+    assert repr(report.outcomes[1]).endswith("1 attempt, last success, restored>")
+    assert max(map(display_width, str(report).splitlines())) <= MAX_COLUMNS
 
 
 def test_one_of_a_thing_is_not_many():

@@ -60,7 +60,7 @@ def test_what_was_received_meanwhile_is_kept():
         while len(batch.endings) < 3:
             with pytest.raises(KeyboardInterrupt):
                 batch.gather(wait=False)
-        assert [index for index, _ in batch.endings] == [0, 1, 2]
+        assert [index for index, *_ in batch.endings] == [0, 1, 2]
     finally:
         batch.shield = shield
         batch.close()

@@ -39,6 +39,18 @@ def test_what_has_completed_is_not_run_again(witness, keyed):
     assert counts(keyed["storage"]) == {"completed": 30}
 
 
+def test_what_was_not_run_counts_for_no_work(witness, keyed):
+    first = run_pool(jobs.count_in, [(witness, n % 2) for n in range(5)], **keyed)
+    assert sorted(o.is_restored for o in first.outcomes) == [False, False, True, True, True]
+    numbers = first.to_dict()["total"]
+    assert (numbers["jobs"], numbers["restored"], numbers["attempts"]) == (5, 3, 2)
+    outcomes = list(iter_pool(jobs.count_in, [(witness, n) for n in range(3)], **keyed))
+    assert {o.item[1]: o.is_restored for o in outcomes} == {0: True, 1: True, 2: False}
+    report = run_pool(jobs.count_in, [(witness, n) for n in range(3)], **keyed)
+    assert report.statistics.total.attempt_count == 0
+    assert report.to_dict()["jobs_per_second"] == 0.0
+
+
 def test_nothing_is_left_to_run(witness, keyed):
     items = [(witness, n) for n in range(5)]
     run_pool(jobs.count_in, items, **keyed)
