@@ -1,5 +1,7 @@
 """What became of one job, as the caller sees it."""
 
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from knock.core.job import (
@@ -11,6 +13,8 @@ from knock.core.job import (
     JobRecord,
     JobSpec,
     JobState,
+    Spent,
+    Usage,
 )
 from knock.errors import (
     JobCancelledError,
@@ -264,12 +268,50 @@ class Outcome(Generic[R]):
         attempts = self.record.attempts
         return attempts[-1] if attempts else None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Flat: a report is large, and a dataclass with slots takes pickle several times as long.
+        record = self.record
+        state = (self.index, self.item, self.is_restored)
+        attempts = [(tuple(one.usage), *_ATTEMPT_FIELDS(one)) for one in record.attempts]
+        return _unflatten, (state, _SPEC_FIELDS(record.spec), attempts, _RECORD_FIELDS(record))
+
     def __repr__(self) -> str:
         runs = len(self.record.attempts)
         how = "" if self.outcome is None else f", last {self.outcome.value}"
         how += ", restored" if self.is_restored else ""
         where = f"{self.index}: job {self.job_id} ({escape_line(self.job_type)})"
         return f"<Outcome {where} {self.state.value}, {counted(runs, 'attempt')}{how}>"
+
+
+_SPEC_FIELDS = attrgetter(*(field.name for field in fields(JobSpec)))
+_ATTEMPT_FIELDS = attrgetter(
+    "number", "outcome", "queue_wait_seconds", "worker_pid", "error", "death"
+)
+_RECORD_FIELDS = attrgetter("state", "spent", "run_at", "result", "reason", "finished_at")
+
+
+def _unflatten(
+    own: tuple[int, Any, bool],
+    spec: tuple[Any, ...],
+    attempts: list[tuple[Any, ...]],
+    rest: tuple[JobState, Spent, float, bytes | None, str | None, float | None],
+) -> Outcome[Any]:
+    index, item, is_restored = own
+    state, spent, run_at, result, reason, finished_at = rest
+    record = JobRecord(
+        spec=JobSpec(*spec),
+        state=state,
+        attempts=tuple(
+            Attempt(number, outcome, Usage(*usage), *others)
+            for usage, number, outcome, *others in attempts
+        ),
+        spent=spent,
+        run_at=run_at,
+        result=result,
+        reason=reason,
+        finished_at=finished_at,
+    )
+    return Outcome(index, item, record, is_restored=is_restored)
 
 
 def _is_own_error(record: JobRecord) -> bool:

@@ -2,7 +2,15 @@ import pickle
 
 import pytest
 
-from knock.core.job import AttemptOutcome, Death, JobState
+from knock.core.job import (
+    AttemptOutcome,
+    Death,
+    JobOptions,
+    JobRecord,
+    JobSpec,
+    JobState,
+    Spent,
+)
 from knock.errors import (
     JobCancelledError,
     JobDiscardedError,
@@ -167,3 +175,24 @@ def test_an_outcome_can_be_pickled_before_and_after_its_value_was_read():
     assert pickle.loads(pickle.dumps(outcome)).value == 5
     assert outcome.value == 5
     assert pickle.loads(pickle.dumps(outcome)).value == 5
+
+
+def test_a_pickled_outcome_is_flat_and_has_everything():
+    error = an_error(ValueError("bad"))
+    record = JobRecord(
+        spec=JobSpec(7, "render", b"p", 2, 1.0, 2.0, 3.0, "key", JobOptions(timeout=5.0)),
+        state=JobState.DEAD,
+        attempts=(
+            an_attempt(AttemptOutcome.ERROR, error=error),
+            an_attempt(AttemptOutcome.CRASH, death=SEGFAULT),
+        ),
+        spent=Spent(1, 1),
+        run_at=4.0,
+        result=b"r",
+        reason="poison",
+        finished_at=5.0,
+    )
+    data = pickle.dumps(Outcome(3, ["item"], record, is_restored=True))
+    copy = pickle.loads(data)
+    assert (copy.index, copy.item, copy.is_restored, copy.record) == (3, ["item"], True, record)
+    assert not [name for name in (b"JobRecord", b"JobSpec", b"Usage") if name in data]
