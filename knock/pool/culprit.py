@@ -11,6 +11,8 @@ from knock.errors import SerializationError
 MAX_TRIES = 20_000
 MAX_DEPTH = 50
 MAX_KEY_CHARS = 40
+# A way down longer than this is told by its beginning and its last step.
+MAX_STEPS = 8
 
 CanPickle = Callable[[object], bool]
 
@@ -51,16 +53,19 @@ class _Search:
         self._can_pickle = can_pickle
         self._tries = 0
 
-    def run(self, obj: object, path: str) -> tuple[str, object]:
+    def run(self, obj: object, label: str) -> tuple[str, object]:
         seen: set[int] = set()
+        steps: list[str] = []
         for _ in range(MAX_DEPTH):
             seen.add(id(obj))
             found = self._failing_part(obj, seen)
             if found is None:
                 break
             step, obj = found
-            path += step
-        return path, obj
+            steps.append(step)
+        if len(steps) > MAX_STEPS:
+            steps[MAX_STEPS - 1 : -1] = ["..."]
+        return label + "".join(steps), obj
 
     def _failing_part(self, obj: object, seen: set[int]) -> tuple[str, object] | None:
         for step, part in _parts(obj):

@@ -3,12 +3,13 @@
 import linecache
 import pickle
 import random
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from knock.errors import QueueClosedError, ResultDecodeError
+from knock.errors import QueueClosedError, ResultDecodeError, SerializationError
 from knock.pool.definition import ItemPickler, dump_definitions, load_definitions, load_result
 from knock.pool.job import call_supervisor, current_job, in_worker
 from knock.pool.process import reseed
@@ -75,3 +76,13 @@ def test_namespaces_and_other_objects_travel() -> None:
     items = ItemPickler()
     item = SimpleNamespace(fn=lambda x: x + 1)
     assert pickle.loads(items.dumps(item)).fn(1) == 2
+
+
+def test_the_way_to_what_cannot_be_pickled_is_told_in_short() -> None:
+    deep: object = threading.Lock()
+    for _ in range(30):
+        deep = [deep]
+    with pytest.raises(
+        SerializationError, match=r"cannot pickle item(\[0\]){7}\.\.\.\[0\]: _thread\.lock"
+    ):
+        ItemPickler().dumps(deep)
