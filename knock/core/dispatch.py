@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from knock.core.admission import Demand, Room, admits
-from knock.core.events import Command, ResumeType, RevokePermits, SendJobs
+from knock.core.commands import (
+    Command,
+    ResumeType,
+    RevokePermits,
+    SendJobs,
+)
 from knock.core.handout import Dispatch
 from knock.core.job import Priority
 from knock.core.kind import MAX_WINDOW, WINDOW_SECONDS, Kind

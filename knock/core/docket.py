@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from random import Random
 
 from knock.core.dispatch import Dispatcher
-from knock.core.events import JobsClaimed
+from knock.core.events import (
+    JobsClaimed,
+)
 from knock.core.handout import AttemptEnded
 from knock.core.intake import Intake
 from knock.core.job import (

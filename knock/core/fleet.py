@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Sequence
 
 from knock.core.boot import Boots, delay
-from knock.core.dispatch import revoke
-from knock.core.events import (
+from knock.core.commands import (
     Command,
     KillCause,
     KillWorker,
-    LedgersRead,
-    Reading,
     ReadLedgers,
     StartWorker,
     StopWorker,
+)
+from knock.core.dispatch import revoke
+from knock.core.events import (
+    LedgersRead,
+    Reading,
     WorkerBootFailed,
     WorkerExited,
     WorkerReady,

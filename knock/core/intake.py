@@ -2,7 +2,14 @@
 
 from collections.abc import Mapping
 
-from knock.core.events import ClaimFailed, ClaimJobs, JobsAdded, JobsClaimed
+from knock.core.commands import (
+    ClaimJobs,
+)
+from knock.core.events import (
+    ClaimFailed,
+    JobsAdded,
+    JobsClaimed,
+)
 from knock.core.outbox import storage_retry_delay
 
 

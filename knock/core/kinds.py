@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 
 from knock.core.breaker import Breaker, BreakerState
-from knock.core.events import Notice, NoticeName
+from knock.core.commands import (
+    Notice,
+    NoticeName,
+)
 from knock.core.kind import Kind
 from knock.core.policy import JobPolicy
 from knock.core.slot import Flight

@@ -5,29 +5,31 @@ from random import Random
 from typing import assert_never
 
 from knock.core.breaker import BreakerState
+from knock.core.commands import (
+    CancelStored,
+    Command,
+    EndPool,
+    FailPool,
+    Notice,
+    NoticeName,
+    Publish,
+)
 from knock.core.dispatch import watch_head
 from knock.core.docket import Docket
 from knock.core.events import (
     AttemptsEnded,
     CancelRequested,
-    CancelStored,
     ClaimFailed,
-    Command,
-    EndPool,
     Event,
-    FailPool,
     JobsAdded,
     JobsClaimed,
     JobsHandedBack,
     JobsSettled,
     KillDropped,
     LedgersRead,
-    Notice,
-    NoticeName,
     PauseRequested,
     PermitsRevoked,
     PolicySet,
-    Publish,
     ResumeRequested,
     SettleFailed,
     StopRequested,

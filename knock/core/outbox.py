@@ -1,6 +1,11 @@
 """Settlements on their way to the storage."""
 
-from knock.core.events import SettleFailed, SettleJobs
+from knock.core.commands import (
+    SettleJobs,
+)
+from knock.core.events import (
+    SettleFailed,
+)
 from knock.core.job import JobState, Settlement
 
 _RETRY_BASE_SECONDS = 0.1

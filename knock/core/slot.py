@@ -4,7 +4,9 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from knock.core.events import KillCause
+from knock.core.commands import (
+    KillCause,
+)
 from knock.core.job import Claim
 from knock.core.kind import Kind
 

@@ -2,7 +2,9 @@
 
 from random import Random
 
-from knock.core.events import KillCause
+from knock.core.commands import (
+    KillCause,
+)
 from knock.core.handout import AttemptEnded
 from knock.core.job import Attempt, AttemptOutcome, Death, JobState, Settlement, Unset
 from knock.core.policy import StopRule

@@ -13,7 +13,9 @@ import signal
 from collections import deque
 from collections.abc import Collection, Sequence
 
-from knock.core.events import KillCause
+from knock.core.commands import (
+    KillCause,
+)
 from knock.core.handout import Dispatch
 from knock.errors import ProtocolError
 from knock.pool.channel import Channel, channel_pair

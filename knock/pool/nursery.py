@@ -24,6 +24,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from knock.pool.interpreter import interpreter_command
+from knock.pool.kin import (
+    children,
+    ended_child,
+    kill,
+    kill_group,
+    open_pidfd,
+    reap_all,
+    session_of,
+)
 from knock.pool.link import leave
 from knock.pool.process import arm, disarm, flush_standard_streams, forget_exit_handlers
 from knock.pool.worker import WorkerFds, worker_main
@@ -92,7 +102,7 @@ def _serve(peer: socket.socket, dead_man: int) -> None:
         _tell(state, {"op": "failed", "detail": failure[-_DETAIL_CHARACTERS:]})
         _kill_everything(state)
         return
-    state.kept = frozenset(_children())
+    state.kept = frozenset(children())
     # What was preloaded may have taken the signals for itself, as an event loop does.
     _arm_signals(wake_fds)
     _reap(state)
@@ -240,42 +250,6 @@ def _named(fds: list[int]) -> WorkerFds:
     )
 
 
-def interpreter_command(code: str) -> list[str]:
-    """Return the command for a fresh interpreter like this one that finds this very knock.
-
-    Isolated (-I), so that nothing in the working directory or the environment takes the place of
-    a module; what the caller was told on its command line is passed on.
-    """
-    options = ["-I", *["-O"] * sys.flags.optimize, *[f"-W{w}" for w in sys.warnoptions]]
-    if sys.dont_write_bytecode:
-        options.append("-B")
-    named = dict(sys._xoptions)
-    if sys.flags.dev_mode:
-        named["dev"] = True
-    if sys.flags.utf8_mode:
-        named["utf8"] = "1"
-    if sys.pycache_prefix is not None:
-        named["pycache_prefix"] = sys.pycache_prefix
-    for name, value in named.items():
-        options += ["-X", name if value is True else f"{name}={value}"]
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    # What only the caller's path has (a package that knock needs may be there) comes last.
-    path = [os.path.abspath(entry) for entry in sys.path if entry]
-    find = f"""
-{root!r} in sys.path or sys.path.insert(0, {root!r})
-sys.path += [entry for entry in {path!r} if entry not in sys.path]
-"""
-    return [sys.executable, *options, "-c", f"import sys{find}{code}"]
-
-
-def open_pidfd(pid: int) -> int | None:
-    """Return a descriptor of the process, or None if it is gone or the system has none."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return None
-
-
 def _raise_oom_score() -> None:
     # When memory runs out the kernel shall take a worker before its supervisor.
     try:
@@ -297,11 +271,11 @@ def _close_all(fds: Iterable[int]) -> None:
 
 def _reap(state: _State) -> None:
     """Take leave of all children that have ended, and of what they left behind."""
-    while (pid := _ended_child()) is not None:
+    while (pid := ended_child()) is not None:
         known = state.workers.pop(pid, None)
         if known is not None:
             # While its leader is a zombie the group's number cannot be another's.
-            _kill_group(pid)
+            kill_group(pid)
         _, status, usage = os.wait4(pid, 0)
         swept = _sweep(state)
         if known is not None:
@@ -329,89 +303,30 @@ def _tell_death(state: _State, pid: int, worker: _Worker, facts: dict[str, Any])
     _tell(state, {"op": "died", **which, **facts})
 
 
-def _ended_child() -> int | None:
-    try:
-        info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return None
-    return None if info is None else info.si_pid
-
-
-def _kill_group(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
 def _sweep(state: _State) -> int:
     """Kill children that are no workers: they fell to this process when their parents died.
 
     Those that are still in the session of a living worker are left to its death.
     """
+    known = state.kept.union(state.workers)
     strays = [
-        pid
-        for pid in _children()
-        if pid not in state.workers and pid not in state.kept and _session(pid) not in state.workers
+        pid for pid in children() if pid not in known and session_of(pid) not in state.workers
     ]
     for pid in strays:
-        _kill(pid)
+        kill(pid)
     return len(strays)
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except OSError:
-        return 0
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-def _children() -> list[int]:
-    """Return the pids of this process's children, zombies left out."""
-    me = os.getpid()
-    try:
-        with open(f"/proc/self/task/{me}/children", encoding="ascii") as file:
-            return [int(pid) for pid in file.read().split() if not _is_zombie(int(pid))]
-    except OSError:
-        return []
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] == b"Z"
-    except OSError:
-        return True
 
 
 def _kill_everything(state: _State) -> None:
     for pid in list(state.workers):
-        _kill_group(pid)
-        _kill(pid)
+        kill_group(pid)
+        kill(pid)
     state.workers.clear()
     state.kept = frozenset()
     for _ in range(_SWEEP_TURNS):
         _sweep(state)
-        if not _reap_all():
+        if not reap_all():
             return
         # Woken by the next death. Those that fall to this process may come at any time.
         if select.select([state.wake_fds[0]], [], [], _SWEEP_TURN_MS / 1000)[0]:
             os.read(state.wake_fds[0], 4096)
-
-
-def _reap_all() -> bool:
-    """Reap whatever has ended; True while children are left."""
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return False
-        if pid == 0:
-            return True

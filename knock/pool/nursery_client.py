@@ -12,7 +12,9 @@ from typing import Any
 
 from knock.errors import WorkerBootError
 from knock.pool.descriptor import Descriptor, keep_private, share, still_unreadable
-from knock.pool.nursery import interpreter_command, nursery_main, open_pidfd, receive_fds
+from knock.pool.interpreter import interpreter_command
+from knock.pool.kin import open_pidfd
+from knock.pool.nursery import nursery_main, receive_fds
 from knock.pool.process import flush_standard_streams, forget_exit_handlers
 from knock.pool.settings import PoolSettings
 from knock.pool.surroundings import Surroundings

@@ -9,9 +9,11 @@ import selectors
 import signal
 from collections.abc import Callable, Sequence
 
+from knock.core.commands import (
+    KillCause,
+)
 from knock.core.events import (
     Event,
-    KillCause,
     KillDropped,
     LedgersRead,
     PermitsRevoked,
@@ -26,6 +28,7 @@ from knock.pool.death import death_of
 from knock.pool.descriptor import still_unreadable
 from knock.pool.handle import Handle
 from knock.pool.hearing import WorkerMessage, hear, ready
+from knock.pool.listening import Listening
 from knock.pool.nursery_client import (
     Died,
     NotSpawned,
@@ -71,6 +74,7 @@ class Pool:
         self._surroundings = Surroundings.here(settings.thread_cap)
         self._clock = clock
         self._selector = selector
+        self._listening = Listening(selector)
         self._nursery: Nursery | None = None
         self._handles: dict[int, Handle] = {}
         # The last death of each slot, which the machine may not have heard of yet.
@@ -101,7 +105,7 @@ class Pool:
         handle.channel.send(encode_boot(boot, self._settings.definitions))
         for blob in self._definitions:
             handle.channel.send(encode_define(blob))
-        self._selector.register(handle.channel, _interest(handle), self._reader(handle))
+        self._listening.begin(handle, self._reader(handle))
 
     def _living_nursery(self) -> Nursery:
         if self._nursery is None:
@@ -122,7 +126,7 @@ class Pool:
         handle = self._handle(worker, generation)
         if handle is not None:
             handle.send_jobs(jobs)
-            self._watch(handle)
+            self._listening.update(handle)
             return
         buried = self._buried.get(worker)
         if buried is not None and buried.generation == generation:
@@ -141,14 +145,14 @@ class Pool:
         handle = self._handle(worker, generation)
         if handle is not None:
             handle.channel.send([frame])
-            self._watch(handle)
+            self._listening.update(handle)
 
     def define(self, blob: bytes) -> None:
         """Make definitions known to all workers, present and future, before any later job."""
         self._definitions.append(blob)
         for handle in self._handles.values():
             handle.channel.send(encode_define(blob))
-            self._watch(handle)
+            self._listening.update(handle)
 
     def revoke(self, worker: int, generation: int, tickets: Sequence[int]) -> list[Event]:
         """Take these tickets back if they have not started."""
@@ -200,7 +204,7 @@ class Pool:
         def read(mask: int) -> list[Event]:
             if mask & selectors.EVENT_WRITE:
                 handle.channel.flush()
-                self._watch(handle)
+                self._listening.update(handle)
             if not mask & selectors.EVENT_READ:
                 return []
             return self._hear(handle, handle.channel.receive())
@@ -214,9 +218,9 @@ class Pool:
         if handle.channel.violation is not None:
             handle.violate(handle.channel.violation)
         if handle.violation is not None:
-            if self._unregister(handle):
+            if self._listening.end(handle):
                 _logger.error("killing worker %s, which lied: %s", handle.pid, handle.violation)
-        elif handle.channel.is_ended and self._unregister(handle) and not handle.is_doomed:
+        elif handle.channel.is_ended and self._listening.end(handle) and not handle.is_doomed:
             # Its death is told by the nursery; should it live on without a channel, it is killed.
             handle.kill_at = self._clock.now() + _EOF_GRACE_SECONDS
             handle.kill_reason = "it had closed its channel"
@@ -247,7 +251,7 @@ class Pool:
         match report:
             case Spawned():
                 handle.born(report)
-                self._watch_for_death(handle)
+                self._listening.await_death(handle, lambda: self._expect_report(handle))
                 return [ready(handle)] if handle.is_ready else []
             case NotSpawned():
                 cause = f"cannot fork: {report.detail}"
@@ -274,21 +278,8 @@ class Pool:
         self._see_them_dead()
         return how
 
-    def _watch_for_death(self, handle: Handle) -> None:
-        if handle.pidfd >= 0:
-            self._selector.register(handle.pidfd, selectors.EVENT_READ, self._death_watch(handle))
-
-    def _death_watch(self, handle: Handle) -> Callable[[int], list[Event]]:
-        def dead(_: int) -> list[Event]:
-            self._unwatch_death(handle)
-            handle.report_by = self._clock.now() + _REPORT_SECONDS
-            return []
-
-        return dead
-
-    def _unwatch_death(self, handle: Handle) -> None:
-        if handle.pidfd >= 0 and self._selector.get_map().get(handle.pidfd) is not None:
-            self._selector.unregister(handle.pidfd)
+    def _expect_report(self, handle: Handle) -> None:
+        handle.report_by = self._clock.now() + _REPORT_SECONDS
 
     def _is_report_overdue(self, now: float) -> bool:
         for handle in self._handles.values():
@@ -340,8 +331,8 @@ class Pool:
             handle.worker, handle.generation, death(), list(handle.withheld), started_at
         )
         self._buried[handle.worker] = buried
-        self._unregister(handle)
-        self._unwatch_death(handle)
+        self._listening.end(handle)
+        self._listening.end_await(handle)
         del self._handles[handle.worker]
         handle.close()
         return [*events, buried]
@@ -385,8 +376,8 @@ class Pool:
         self._close_nursery()
         self._see_them_dead()
         for handle in self._handles.values():
-            self._unregister(handle)
-            self._unwatch_death(handle)
+            self._listening.end(handle)
+            self._listening.end_await(handle)
             handle.close()
         self._handles.clear()
 
@@ -400,21 +391,3 @@ class Pool:
     def _handle(self, worker: int, generation: int) -> Handle | None:
         handle = self._handles.get(worker)
         return handle if handle is not None and handle.generation == generation else None
-
-    def _watch(self, handle: Handle) -> None:
-        key = self._selector.get_map().get(handle.channel)
-        if key is not None and key.events != _interest(handle):
-            self._selector.modify(handle.channel, _interest(handle), key.data)
-
-    def _unregister(self, handle: Handle) -> bool:
-        """Listen to the channel no more; False if nobody did."""
-        if handle.channel.fileno() < 0 or self._selector.get_map().get(handle.channel) is None:
-            return False
-        self._selector.unregister(handle.channel)
-        return True
-
-
-def _interest(handle: Handle) -> int:
-    if handle.channel.wants_write:
-        return selectors.EVENT_READ | selectors.EVENT_WRITE
-    return selectors.EVENT_READ

@@ -3,7 +3,11 @@
 from collections import deque
 from collections.abc import Sequence
 
-from knock.core.events import CancelRequested, Event, JobsAdded
+from knock.core.events import (
+    CancelRequested,
+    Event,
+    JobsAdded,
+)
 from knock.core.job import JobSpec, JobState
 from knock.errors import StorageUnavailableError
 from knock.storage.base import Storage

@@ -5,26 +5,28 @@ import traceback
 from collections import deque
 from random import Random
 
-from knock.core.events import (
+from knock.core.commands import (
     CancelStored,
-    ClaimFailed,
     ClaimJobs,
     Command,
     EndPool,
-    Event,
     FailPool,
-    JobsClaimed,
-    JobsSettled,
     KillWorker,
     Publish,
     ReadLedgers,
     ResumeType,
     RevokePermits,
     SendJobs,
-    SettleFailed,
     SettleJobs,
     StartWorker,
     StopWorker,
+)
+from knock.core.events import (
+    ClaimFailed,
+    Event,
+    JobsClaimed,
+    JobsSettled,
+    SettleFailed,
     TimePassed,
 )
 from knock.core.job import JobState

@@ -19,8 +19,8 @@ from typing import NoReturn
 from knock.errors import ConfigError, ProtocolError, QueueClosedError, SupervisorLostError
 from knock.pool.channel import Channel, channel_pair
 from knock.pool.descriptor import keep_private
+from knock.pool.interpreter import interpreter_command
 from knock.pool.link import leave
-from knock.pool.nursery import interpreter_command
 from knock.protocol.frame import FrameDecoder, encode_frame
 from knock.storage.base import Storage
 from knock.storage.memory import InMemoryStorage

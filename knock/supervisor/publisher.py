@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from knock.core.events import Notice
+from knock.core.commands import (
+    Notice,
+)
 from knock.core.job import AttemptOutcome, JobRecord, JobState, Settlement
 from knock.errors import JobNotFoundError, StorageUnavailableError
 from knock.storage.base import Storage

@@ -3,7 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from knock.core.events import Notice, NoticeName
+from knock.core.commands import (
+    Notice,
+    NoticeName,
+)
 from knock.core.job import AttemptOutcome, Claim, JobState, Settlement
 from knock.supervisor.facts import BreakerChange, RunFacts, WorkerExit
 from knock.supervisor.messages import SupervisorStats

@@ -1,6 +1,6 @@
 """What the machine was told and has ordered: every command is checked, then obeyed."""
 
-from knock.core import events as ev
+from knock.core import commands as cmd, events as ev
 from knock.core.boot import PATIENCE_SECONDS
 from knock.core.job import AttemptOutcome
 from knock.core.policy import JobPolicy, StopRule
@@ -11,9 +11,9 @@ from tests.core.truth import BreakerModel
 
 BREAKER_NOTICES = frozenset(
     {
-        ev.NoticeName.BREAKER_OPENED,
-        ev.NoticeName.BREAKER_HALF_OPENED,
-        ev.NoticeName.BREAKER_CLOSED,
+        cmd.NoticeName.BREAKER_OPENED,
+        cmd.NoticeName.BREAKER_HALF_OPENED,
+        cmd.NoticeName.BREAKER_CLOSED,
     }
 )
 BREAKER_FAILURES = frozenset(
@@ -42,7 +42,7 @@ class Checks:
         self.boot_failures = 0
         self.hopeless: set[int] = set()  # and whose they were
         self.wanting_since: float | None = None  # no worker was ready since a birth failed
-        self.expected: list[tuple[ev.NoticeName, str]] = []
+        self.expected: list[tuple[cmd.NoticeName, str]] = []
         self.breakers: dict[str, BreakerModel] = {}
         for name, policy in policies.items():
             self._set_breaker(name, policy)
@@ -64,19 +64,19 @@ class Checks:
             ev.PolicySet: self._policy_set,
         }
         self._obey = {
-            ev.SendJobs: self._send_jobs,
-            ev.ClaimJobs: self._claim_jobs,
-            ev.SettleJobs: lambda command, now: storage.ask(command),
-            ev.CancelStored: lambda command, now: storage.cancel(command),
-            ev.StartWorker: self._start_worker,
-            ev.StopWorker: lambda command, now: pool.stop(command),
-            ev.KillWorker: self._kill_worker,
-            ev.ResumeType: lambda command, now: pool.resume_type(command),
-            ev.RevokePermits: lambda command, now: pool.revoke(command),
-            ev.ReadLedgers: lambda command, now: pool.read_ledgers(command),
-            ev.Publish: self._publish,
-            ev.FailPool: self._fail_pool,
-            ev.EndPool: self._end_pool,
+            cmd.SendJobs: self._send_jobs,
+            cmd.ClaimJobs: self._claim_jobs,
+            cmd.SettleJobs: lambda command, now: storage.ask(command),
+            cmd.CancelStored: lambda command, now: storage.cancel(command),
+            cmd.StartWorker: self._start_worker,
+            cmd.StopWorker: lambda command, now: pool.stop(command),
+            cmd.KillWorker: self._kill_worker,
+            cmd.ResumeType: lambda command, now: pool.resume_type(command),
+            cmd.RevokePermits: lambda command, now: pool.revoke(command),
+            cmd.ReadLedgers: lambda command, now: pool.read_ledgers(command),
+            cmd.Publish: self._publish,
+            cmd.FailPool: self._fail_pool,
+            cmd.EndPool: self._end_pool,
         }
 
     def hear(self, event: object, now: float) -> None:
@@ -214,14 +214,14 @@ class Checks:
     def _set_breaker(self, name: str, policy: JobPolicy) -> None:
         replaced = self.breakers.pop(name, None)
         if replaced is not None and replaced.state != "closed":
-            self.expected.append((ev.NoticeName.BREAKER_CLOSED, name))
+            self.expected.append((cmd.NoticeName.BREAKER_CLOSED, name))
         if policy.breaker is not None:
             workers = len(self.pool.hands)
             self.breakers[name] = BreakerModel(name, policy.breaker, workers, self.expected)
 
     # --- what the machine orders ---
 
-    def _send_jobs(self, command: ev.SendJobs, now: float) -> None:
+    def _send_jobs(self, command: cmd.SendJobs, now: float) -> None:
         assert not self.is_held, "jobs are sent while nothing is to start"
         jobs = self.storage.jobs
         self.sent_to[command.worker] = {dispatch.job.id for dispatch in command.jobs}
@@ -250,7 +250,7 @@ class Checks:
             holders = self.pool.holders(name)
             assert holders <= bound, f"{holders} workers hold {name}, {bound} may"
 
-    def _claim_jobs(self, command: ev.ClaimJobs, now: float) -> None:
+    def _claim_jobs(self, command: cmd.ClaimJobs, now: float) -> None:
         assert not self.is_stopping, "jobs are claimed though the pool stops"
         assert command.limit >= 0, "a claim of less than nothing"
         assert not (self.is_held and command.limit), "jobs are claimed that must not start"
@@ -259,31 +259,31 @@ class Checks:
                 assert command.places.get(name) == 0, f"{name} is claimed though it is open"
         self.storage.ask(command)
 
-    def _start_worker(self, command: ev.StartWorker, now: float) -> None:
+    def _start_worker(self, command: cmd.StartWorker, now: float) -> None:
         assert not self.is_stopping, "a worker is started though the pool stops"
         self.pool.start(command)
 
-    def _kill_worker(self, command: ev.KillWorker, now: float) -> None:
-        if command.cause is ev.KillCause.RELEASED:
+    def _kill_worker(self, command: cmd.KillWorker, now: float) -> None:
+        if command.cause is cmd.KillCause.RELEASED:
             assert self.is_stopping, "a worker is killed for a stop that nobody asked for"
-        if command.cause is ev.KillCause.CANCELLED:
+        if command.cause is cmd.KillCause.CANCELLED:
             hand = self.pool.hand(command.worker, command.generation)
             job = hand.view[command.ticket].job
             assert job.is_cancelled, "a worker is killed for a job that nobody cancelled"
         self.pool.kill(command, self.policies)
 
-    def _publish(self, command: ev.Publish, now: float) -> None:
+    def _publish(self, command: cmd.Publish, now: float) -> None:
         for notice in command.notices:
             if notice.name in BREAKER_NOTICES:
                 got = (notice.name, notice.job_type)
                 assert got in self.expected, f"{got} is published"
                 self.expected.remove(got)
-            elif notice.name is ev.NoticeName.STOP_RULE_REACHED:
+            elif notice.name is cmd.NoticeName.STOP_RULE_REACHED:
                 assert self.rule is not None, "nobody wanted the batch to be given up"
                 assert not self.sent, "jobs are sent though the batch is given up"
                 self.is_over = True
 
-    def _fail_pool(self, command: ev.FailPool, now: float) -> None:
+    def _fail_pool(self, command: cmd.FailPool, now: float) -> None:
         hands = [hand for hand in self.pool.hands if hand is not None]
         if self.boot_failures < 3:
             since = now if self.wanting_since is None else self.wanting_since
@@ -295,7 +295,7 @@ class Checks:
             assert hand.kill or not hand.is_known_ready, "a worker is ready"
         self.has_failed = True
 
-    def _end_pool(self, command: ev.EndPool, now: float) -> None:
+    def _end_pool(self, command: cmd.EndPool, now: float) -> None:
         assert self.is_stopping, "the pool ends though nobody stopped it"
         assert not any(self.pool.hands), "the pool ends before its workers"
         assert not self.storage.requests, "the pool ends before its storage has answered"

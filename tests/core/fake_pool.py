@@ -3,16 +3,16 @@
 from collections import deque
 from random import Random
 
-from knock.core import events as ev
+from knock.core import commands as cmd, events as ev
 from knock.core.job import AttemptOutcome, Death, JobError, Usage
 from tests.core.fake_worker import BOOTING, DEAD, READY, Hand, Run
 from tests.core.truth import EPSILON, Job
 
 ERROR = JobError(type_name="ValueError", message="no", traceback="")
 KILLED_AS = {
-    ev.KillCause.TIMEOUT: AttemptOutcome.TIMEOUT,
-    ev.KillCause.CANCELLED: AttemptOutcome.CANCELLED,
-    ev.KillCause.RELEASED: AttemptOutcome.RELEASED,
+    cmd.KillCause.TIMEOUT: AttemptOutcome.TIMEOUT,
+    cmd.KillCause.CANCELLED: AttemptOutcome.CANCELLED,
+    cmd.KillCause.RELEASED: AttemptOutcome.RELEASED,
 }
 
 
@@ -188,7 +188,7 @@ class FakePool:
             if hand is not None and hand.phase is not DEAD:
                 self.die(hand, Death(cause="nursery died", is_infrastructure=True))
 
-    def die(self, hand: Hand, death: Death, cause: ev.KillCause | None = None) -> None:
+    def die(self, hand: Hand, death: Death, cause: cmd.KillCause | None = None) -> None:
         """End a process: what it sent is told, then its end."""
         run = hand.running
         if run is not None:
@@ -216,17 +216,17 @@ class FakePool:
         assert hand.generation == generation, "a command to a gone generation"
         return hand
 
-    def start(self, command: ev.StartWorker) -> None:
+    def start(self, command: cmd.StartWorker) -> None:
         before = self.hands[command.worker]
         assert before is None, "a second process in one slot"
         self.hands[command.worker] = Hand(command.worker, command.generation)
 
-    def stop(self, command: ev.StopWorker) -> None:
+    def stop(self, command: cmd.StopWorker) -> None:
         hand = self.hand(command.worker, command.generation)
         assert not hand.view, "a worker is told to end while it has jobs"
         hand.is_stopping = True
 
-    def send(self, command: ev.SendJobs, jobs: dict[int, Job]) -> None:
+    def send(self, command: cmd.SendJobs, jobs: dict[int, Job]) -> None:
         hand = self.hand(command.worker, command.generation)
         assert hand.is_known_ready, "jobs for a worker that is not ready"
         assert hand.kill is None, "jobs for a worker under a kill"
@@ -252,11 +252,11 @@ class FakePool:
             if isinstance(event, ev.WorkerExited):
                 event.unstarted.append(ticket)
 
-    def resume_type(self, command: ev.ResumeType) -> None:
+    def resume_type(self, command: cmd.ResumeType) -> None:
         hand = self.hand(command.worker, command.generation)
         hand.failing.discard(command.job_type)
 
-    def revoke(self, command: ev.RevokePermits) -> None:
+    def revoke(self, command: cmd.RevokePermits) -> None:
         hand = self.hand(command.worker, command.generation)
         wanted = set(command.tickets)
         taken = [run.ticket for run in hand.permits if run.ticket in wanted]
@@ -266,7 +266,7 @@ class FakePool:
             hand.drain()  # what was read in the same turn is heard first
         hand.told.append(ev.PermitsRevoked(hand.number, hand.generation, taken))
 
-    def kill(self, command: ev.KillWorker, policies: dict) -> None:
+    def kill(self, command: cmd.KillWorker, policies: dict) -> None:
         hand = self.hand(command.worker, command.generation)
         assert hand.kill is None, "a second kill before the answer to the first"
         hand.kill = command.cause
@@ -281,7 +281,7 @@ class FakePool:
                 hand.told.append(ev.KillDropped(hand.number, hand.generation, command.ticket))
                 return
             assert run is None or run.ticket == command.ticket, "the wrong job is killed"
-            if command.cause is ev.KillCause.TIMEOUT and run is not None:
+            if command.cause is cmd.KillCause.TIMEOUT and run is not None:
                 self._check_limit(run, policies)
         self.die(hand, Death(signal=9), command.cause)
 
@@ -295,7 +295,7 @@ class FakePool:
             since = run.started_at
         assert self.now - since >= timeout - EPSILON, "a job is killed before its limit"
 
-    def _allow_cause(self, hand: Hand, command: ev.KillWorker) -> None:
+    def _allow_cause(self, hand: Hand, command: cmd.KillWorker) -> None:
         """It died by itself before the kill: the machine may take the one for the other."""
         for run in hand.view.values():
             if not run.taken_at or run.job.ended is not None:
@@ -305,7 +305,7 @@ class FakePool:
             elif run.job.outcomes == (AttemptOutcome.CRASH,):
                 run.job.outcomes += (AttemptOutcome.RELEASED,)
 
-    def read_ledgers(self, command: ev.ReadLedgers) -> None:
+    def read_ledgers(self, command: cmd.ReadLedgers) -> None:
         readings = {}
         for worker in command.workers:
             hand = self.hands[worker]

@@ -3,7 +3,7 @@
 from bisect import bisect_left, insort
 from random import Random
 
-from knock.core import events as ev
+from knock.core import commands as cmd, events as ev
 from knock.core.job import AttemptOutcome, Claim, DeathReason, JobSpec, JobState, Settlement
 from knock.core.policy import JobPolicy
 from tests.core.truth import EPSILON, UNCHARGED, Job
@@ -56,12 +56,12 @@ class FakeStorage:
 
     # --- commands ---
 
-    def ask(self, command: ev.ClaimJobs | ev.SettleJobs) -> None:
+    def ask(self, command: cmd.ClaimJobs | cmd.SettleJobs) -> None:
         kind = type(command)
         assert all(type(r.command) is not kind for r in self.requests), "two requests of a kind"
         self.requests.append(Request(command))
 
-    def cancel(self, command: ev.CancelStored) -> None:
+    def cancel(self, command: cmd.CancelStored) -> None:
         for job_id in command.job_ids:
             job = self.jobs.get(job_id)
             if job is not None and not job.is_processing and not job.is_stolen:
@@ -83,7 +83,7 @@ class FakeStorage:
 
     def _carry_out(self, command: object) -> object:
         fails = self.rng.random() < 0.1 and not self.is_calm
-        if isinstance(command, ev.ClaimJobs):
+        if isinstance(command, cmd.ClaimJobs):
             return ev.ClaimFailed(command.claim) if fails else self._claim(command)
         if fails:
             return ev.SettleFailed(command.batch)
@@ -92,7 +92,7 @@ class FakeStorage:
 
     # --- claims ---
 
-    def _claim(self, command: ev.ClaimJobs) -> ev.JobsClaimed:
+    def _claim(self, command: cmd.ClaimJobs) -> ev.JobsClaimed:
         now, places = self.now, dict(command.places)
         taken: list[Claim] = []
         kept = []

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from knock.core import events as ev
+from knock.core import commands as cmd, events as ev
 from tests.core.truth import Job
 
 BOOTING, READY, DEAD = "booting", "ready", "dead"
@@ -75,7 +75,7 @@ class Hand:
         self.is_known_ready = False
         self.is_stopping = False
         self.revoking: deque = deque()  # what was wanted back, an entry for each answer to come
-        self.kill: ev.KillCause | None = None  # the one that the machine waits for
+        self.kill: cmd.KillCause | None = None  # the one that the machine waits for
         self.looks: deque[Run | None] = deque()  # what ran at each look not yet answered
         self.touched_at = self.looked_at = 0.0
 

@@ -2,7 +2,8 @@
 
 from random import Random
 
-from knock.core import events as ev
+from knock.core import commands as cmd, events as ev
+from knock.core.handout import Dispatch
 from knock.core.job import (
     NOTHING_SPENT,
     UNSET,
@@ -63,9 +64,9 @@ class Story:
         commands = self.machine.handle(event, self.now)
         for command in commands:
             match command:
-                case ev.ClaimJobs():
+                case cmd.ClaimJobs():
                     self.claims = command.claim
-                case ev.SettleJobs():
+                case cmd.SettleJobs():
                     self.batches = command.batch
         return commands
 
@@ -90,8 +91,8 @@ class Story:
 
 def send(worker, *pairs, generation=1, is_guarded=False):
     """The order to hand out each claim under its ticket."""
-    jobs = [ev.Dispatch(ticket, claim.job, claim.attempt, is_guarded) for ticket, claim in pairs]
-    return ev.SendJobs(worker, generation, jobs)
+    jobs = [Dispatch(ticket, claim.job, claim.attempt, is_guarded) for ticket, claim in pairs]
+    return cmd.SendJobs(worker, generation, jobs)
 
 
 def guarded(worker, *pairs):
@@ -100,7 +101,7 @@ def guarded(worker, *pairs):
 
 
 def settle(batch, *settlements):
-    return ev.SettleJobs(batch, list(settlements))
+    return cmd.SettleJobs(batch, list(settlements))
 
 
 def run_of(claim, outcome=SUCCESS, *, pid=1000, **more):
@@ -125,9 +126,9 @@ def released(claim):
 
 
 def worker_exited(worker, at, death):
-    notice = ev.Notice(ev.NoticeName.WORKER_EXITED, at, worker=worker, death=death)
-    return ev.Publish([notice])
+    notice = cmd.Notice(cmd.NoticeName.WORKER_EXITED, at, worker=worker, death=death)
+    return cmd.Publish([notice])
 
 
 def told(name, at, **more):
-    return ev.Publish([ev.Notice(name, at, **more)])
+    return cmd.Publish([cmd.Notice(name, at, **more)])

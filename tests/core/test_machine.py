@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from knock.core import events as ev
+from knock.core import commands as cmd, events as ev
 from knock.core.job import AttemptOutcome, Death, JobState, Settlement, Spent
 from knock.core.machine import Machine
 from knock.core.policy import JobPolicy, RetryPolicy
@@ -28,8 +28,8 @@ from tests.core.story import (
 
 def test_pool_starts_its_workers_and_claims_when_one_is_ready():
     machine = Machine(workers=2, policies={"t": JobPolicy()}, rng=Random(1))
-    assert machine.start(1.0) == [ev.StartWorker(0, 1), ev.StartWorker(1, 1)]
-    assert machine.handle(ev.WorkerReady(1, 1, 7), 1.0) == [ev.ClaimJobs(1, 1, {})]
+    assert machine.start(1.0) == [cmd.StartWorker(0, 1), cmd.StartWorker(1, 1)]
+    assert machine.handle(ev.WorkerReady(1, 1, 7), 1.0) == [cmd.ClaimJobs(1, 1, {})]
     assert machine.handle(ev.WorkerReady(0, 1, 8), 1.0) == []
 
 
@@ -59,7 +59,7 @@ def test_job_that_raises_is_retried_after_its_delay():
     )
     assert story.settled() == []
     assert story.machine.next_deadline() == run_at
-    assert story.tell(ev.TimePassed(), at=run_at) == [ev.ClaimJobs(2, 1, {})]
+    assert story.tell(ev.TimePassed(), at=run_at) == [cmd.ClaimJobs(2, 1, {})]
 
     again = a_claim(1, token=2, spent=spent)
     assert story.claimed(again) == [send(0, (2, again))]
@@ -102,21 +102,21 @@ def test_job_at_its_limit_is_killed_then_buried_and_its_worker_replaced():
     story.claimed(claim)
     assert story.machine.next_deadline() == 105.0
     assert story.tell(ev.TimePassed(), at=104.9) == []
-    assert story.tell(ev.TimePassed(), at=105.0) == [ev.ReadLedgers([0])]
+    assert story.tell(ev.TimePassed(), at=105.0) == [cmd.ReadLedgers([0])]
 
     # It started half a second after it was sent, and is granted its five.
     reading = ev.LedgersRead({0: (1, ev.Reading(1, 100.5, 0))})
     assert story.tell(reading) == []
     assert story.machine.next_deadline() == 105.5
-    assert story.tell(ev.TimePassed(), at=105.5) == [ev.ReadLedgers([0])]
-    assert story.tell(reading) == [ev.KillWorker(0, 1, 1, ev.KillCause.TIMEOUT)]
+    assert story.tell(ev.TimePassed(), at=105.5) == [cmd.ReadLedgers([0])]
+    assert story.tell(reading) == [cmd.KillWorker(0, 1, 1, cmd.KillCause.TIMEOUT)]
 
     death = Death(signal=9)
     attempt = death_of(
         claim, AttemptOutcome.TIMEOUT, death, started_at=100.5, wall_seconds=5.5, waited=100.5
     )
     assert story.tell(ev.WorkerExited(0, 1, death, [], 100.5), at=106.0) == [
-        ev.StartWorker(0, 2),
+        cmd.StartWorker(0, 2),
         settle(
             1,
             settled_as(
@@ -127,7 +127,7 @@ def test_job_at_its_limit_is_killed_then_buried_and_its_worker_replaced():
                 reason="retries_exhausted",
             ),
         ),
-        ev.Publish([ev.Notice(ev.NoticeName.WORKER_EXITED, 106.0, worker=0, death=death)]),
+        cmd.Publish([cmd.Notice(cmd.NoticeName.WORKER_EXITED, 106.0, worker=0, death=death)]),
     ]
 
 
@@ -142,7 +142,7 @@ def test_result_that_beat_the_kill_counts():
     ]
     # Until the answer to the kill the worker gets nothing.
     assert story.tell(ev.JobsAdded(1, 0.0)) == []
-    assert story.tell(ev.KillDropped(0, 1, 1)) == [ev.ClaimJobs(2, 1, {})]
+    assert story.tell(ev.KillDropped(0, 1, 1)) == [cmd.ClaimJobs(2, 1, {})]
 
 
 def test_job_that_never_gets_to_its_start_is_killed_from_when_it_was_seen_taken():
@@ -152,7 +152,7 @@ def test_job_that_never_gets_to_its_start_is_killed_from_when_it_was_seen_taken(
     story.tell(ev.TimePassed(), at=105.0)
     assert story.tell(nothing) == []
     story.tell(ev.TimePassed(), at=110.0)
-    assert story.tell(nothing) == [ev.KillWorker(0, 1, 1, ev.KillCause.TIMEOUT)]
+    assert story.tell(nothing) == [cmd.KillWorker(0, 1, 1, cmd.KillCause.TIMEOUT)]
 
 
 def test_ledger_that_lies_about_the_future_gains_one_limit_only():
@@ -162,7 +162,7 @@ def test_ledger_that_lies_about_the_future_gains_one_limit_only():
     story.tell(ev.TimePassed(), at=105.0)
     assert story.tell(lie) == []
     story.tell(ev.TimePassed(), at=110.0)
-    assert story.tell(lie) == [ev.KillWorker(0, 1, 1, ev.KillCause.TIMEOUT)]
+    assert story.tell(lie) == [cmd.KillWorker(0, 1, 1, cmd.KillCause.TIMEOUT)]
 
 
 def test_limit_of_the_job_wins_over_that_of_its_type():
@@ -181,9 +181,9 @@ def test_what_waits_behind_a_slow_job_is_taken_back():
     assert story.claimed(first, second) == [send(0, (41, first), (42, second))]
     soon = story.machine.next_deadline()
     assert soon == pytest.approx(100.02)
-    assert story.tell(ev.TimePassed(), at=soon) == [ev.ReadLedgers([0])]
+    assert story.tell(ev.TimePassed(), at=soon) == [cmd.ReadLedgers([0])]
     reading = ev.Reading(41, 100.0, 1)
-    assert story.tell(ev.LedgersRead({0: (1, reading)})) == [ev.RevokePermits(0, 1, [42])]
+    assert story.tell(ev.LedgersRead({0: (1, reading)})) == [cmd.RevokePermits(0, 1, [42])]
 
 
 # --- deaths ---
@@ -203,7 +203,7 @@ def test_crash_is_charged_to_the_job_that_ran_and_to_no_other():
         pid=1001,
     )  # fmt: skip
     assert story.tell(ev.WorkerExited(0, 1, SEGFAULT, [43, 44], 100.0)) == [
-        ev.StartWorker(0, 2),
+        cmd.StartWorker(0, 2),
         settle(
             42,
             settled_as(guilty, JobState.DEAD, attempt, spent=Spent(crashes=1), reason="poison"),
@@ -231,7 +231,7 @@ def test_each_way_to_die_has_a_name_and_a_budget(death, outcome, spent, reason):
         claim, AttemptOutcome(outcome), death, started_at=101.0, wall_seconds=2.0, waited=101.0
     )
     assert story.tell(ev.WorkerExited(0, 1, death, [], 101.0), at=103.0) == [
-        ev.StartWorker(0, 2),
+        cmd.StartWorker(0, 2),
         settle(1, settled_as(claim, JobState.DEAD, attempt, spent=spent, reason=reason)),
         worker_exited(0, 103.0, death),
     ]
@@ -266,12 +266,12 @@ def test_workers_that_never_boot_end_the_pool_with_their_last_words():
         ]
         assert story.machine.next_deadline() == pytest.approx(story.now + delay)
         assert story.tell(ev.TimePassed(), at=story.machine.next_deadline()) == [
-            ev.StartWorker(0, generation + 1)
+            cmd.StartWorker(0, generation + 1)
         ]
     story.tell(ev.WorkerBootFailed(0, 4, "no module named x"))
     assert story.tell(ev.WorkerExited(0, 4, death)) == [
         worker_exited(0, story.now, death),
-        ev.FailPool("no module named x"),
+        cmd.FailPool("no module named x"),
     ]
     assert story.machine.is_ended
     assert story.tell(ev.TimePassed(), at=1e9) == []

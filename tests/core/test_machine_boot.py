@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from knock.core import events as ev
+from knock.core import commands as cmd, events as ev
 from knock.core.job import Death
 from knock.core.machine import Machine
 
@@ -23,7 +23,7 @@ class Birth:
 
     def obey(self, commands):
         for command in commands:
-            if isinstance(command, ev.StartWorker):
+            if isinstance(command, cmd.StartWorker):
                 self.generations[command.worker] = command.generation
         return commands
 
@@ -33,7 +33,7 @@ class Birth:
     def fails(self, worker, death):
         """A boot fails; return the orders but for the notice."""
         told = self.tell(ev.WorkerExited(worker, self.generations[worker], death))
-        return [command for command in told if not isinstance(command, ev.Publish)]
+        return [command for command in told if not isinstance(command, cmd.Publish)]
 
     def is_ready(self, worker):
         return self.tell(ev.WorkerReady(worker, self.generations[worker], 1000 + worker))
@@ -64,7 +64,7 @@ def test_pool_gives_up_when_nothing_could_be_started_for_long():
             delays.append(birth.wait())
     assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0, 5.0])
     detail = f"no worker could be started for 31 s: {NO_PROCESS.cause}"
-    assert orders == [ev.FailPool(detail)]
+    assert orders == [cmd.FailPool(detail)]
     assert birth.machine.is_ended
 
 
@@ -80,14 +80,14 @@ def test_pool_never_gives_up_while_another_worker_boots_or_is_ready(is_ready):
     assert birth.fails(0, NO_PROCESS) == []
     # The time for which a worker was ready does not count when it is gone.
     orders = birth.fails(1, NO_PROCESS)
-    assert any(isinstance(order, ev.FailPool) for order in orders) is not is_ready
+    assert any(isinstance(order, cmd.FailPool) for order in orders) is not is_ready
 
 
 def test_bad_initializer_fails_fast_but_not_before_every_worker_has_tried():
     birth = Birth(5)
     for worker in range(4):
         assert birth.fails(worker, BAD) == []
-    assert birth.fails(4, BAD) == [ev.FailPool(BAD.cause)]
+    assert birth.fails(4, BAD) == [cmd.FailPool(BAD.cause)]
 
 
 def test_slow_first_boot_is_waited_for_and_saves_the_pool():
@@ -104,7 +104,7 @@ def test_worker_that_boots_again_after_a_failure_is_no_hope():
     birth.fails(0, BAD)
     birth.fails(1, BAD)
     birth.wait()
-    assert birth.fails(0, BAD) == [ev.FailPool(BAD.cause)]
+    assert birth.fails(0, BAD) == [cmd.FailPool(BAD.cause)]
 
 
 def test_births_that_fail_for_want_of_something_do_not_save_a_bad_initializer():
@@ -112,4 +112,4 @@ def test_births_that_fail_for_want_of_something_do_not_save_a_bad_initializer():
     for death in (BAD, NO_PROCESS, BAD, NO_PROCESS):
         assert birth.fails(0, death) == []
         birth.wait()
-    assert birth.fails(0, BAD) == [ev.FailPool(BAD.cause)]
+    assert birth.fails(0, BAD) == [cmd.FailPool(BAD.cause)]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from knock.core import events as ev
+from knock.core import commands as cmd, events as ev
 from knock.core.job import AttemptOutcome, Death, JobState, Spent
 from knock.core.policy import BreakerPolicy, JobPolicy, RetryPolicy, StopRule
 from tests.core.story import (
@@ -25,7 +25,7 @@ from tests.core.story import (
 
 
 def test_cancel_of_a_job_that_is_not_here_goes_to_the_storage():
-    assert Story().tell(ev.CancelRequested([77])) == [ev.CancelStored([77])]
+    assert Story().tell(ev.CancelRequested([77])) == [cmd.CancelStored([77])]
 
 
 def test_cancel_of_a_job_in_a_window_takes_it_back():
@@ -33,7 +33,7 @@ def test_cancel_of_a_job_in_a_window_takes_it_back():
     story.learn()
     claims = [a_claim(1), a_claim(2)]
     story.claimed(*claims)
-    assert story.tell(ev.CancelRequested([2])) == [ev.RevokePermits(0, 1, [42])]
+    assert story.tell(ev.CancelRequested([2])) == [cmd.RevokePermits(0, 1, [42])]
     assert story.tell(ev.PermitsRevoked(0, 1, [42])) == [
         settle(41, settled_as(claims[1], JobState.CANCELLED))
     ]
@@ -43,18 +43,18 @@ def test_cancel_of_a_running_job_kills_its_worker_and_charges_nothing():
     story = Story(policy=JobPolicy(retry=RetryPolicy(retry_attempts=3)))
     claim = a_claim(1)
     story.claimed(claim)
-    assert story.tell(ev.CancelRequested([1])) == [ev.RevokePermits(0, 1, [1])]
+    assert story.tell(ev.CancelRequested([1])) == [cmd.RevokePermits(0, 1, [1])]
     assert story.tell(ev.PermitsRevoked(0, 1, [])) == [
-        ev.KillWorker(0, 1, 1, ev.KillCause.CANCELLED)
+        cmd.KillWorker(0, 1, 1, cmd.KillCause.CANCELLED)
     ]
     death = Death(signal=9)
     attempt = death_of(
         claim, AttemptOutcome.CANCELLED, death, started_at=100.0, wall_seconds=1.0, waited=100.0
     )
     assert story.tell(ev.WorkerExited(0, 1, death, [], 100.0), at=101.0) == [
-        ev.StartWorker(0, 2),
+        cmd.StartWorker(0, 2),
         settle(1, settled_as(claim, JobState.CANCELLED, attempt)),
-        ev.Publish([ev.Notice(ev.NoticeName.WORKER_EXITED, 101.0, worker=0, death=death)]),
+        cmd.Publish([cmd.Notice(cmd.NoticeName.WORKER_EXITED, 101.0, worker=0, death=death)]),
     ]
 
 
@@ -64,14 +64,14 @@ def test_cancelled_job_that_started_behind_an_unheard_result_is_killed_too():
     story.claimed(a_claim(1), a_claim(2))
     story.tell(ev.CancelRequested([2]))
     assert story.tell(ev.PermitsRevoked(0, 1, [])) == []
-    assert story.ended(ended(41, wall_seconds=TINY))[0] == ev.KillWorker(
-        0, 1, 42, ev.KillCause.CANCELLED
+    assert story.ended(ended(41, wall_seconds=TINY))[0] == cmd.KillWorker(
+        0, 1, 42, cmd.KillCause.CANCELLED
     )
 
 
 def test_cancel_that_meets_a_claim_under_way_is_kept():
     story = Story()
-    assert story.tell(ev.CancelRequested([1])) == [ev.CancelStored([1])]
+    assert story.tell(ev.CancelRequested([1])) == [cmd.CancelStored([1])]
     claim = a_claim(1)
     assert story.claimed(claim) == [settle(1, settled_as(claim, JobState.CANCELLED))]
 
@@ -83,10 +83,10 @@ def test_cancel_that_meets_a_claim_of_a_type_that_has_opened_is_kept():
     story.tell(ev.JobsAdded(1, 0.0))
     story.ended(ended(1, ERROR))
     story.settled()
-    assert story.tell(ev.CancelRequested([2])) == [ev.CancelStored([2])]
+    assert story.tell(ev.CancelRequested([2])) == [cmd.CancelStored([2])]
     claim = a_claim(2)
     assert story.claimed(claim) == [settle(2, released(claim))]
-    assert story.settled() == [ev.CancelStored([2]), ev.ClaimJobs(3, 2, {"t": 0})]
+    assert story.settled() == [cmd.CancelStored([2]), cmd.ClaimJobs(3, 2, {"t": 0})]
 
 
 def test_pause_takes_back_what_waits_and_resume_claims_again():
@@ -94,7 +94,7 @@ def test_pause_takes_back_what_waits_and_resume_claims_again():
     story.learn()
     claims = [a_claim(i) for i in range(1, 4)]
     story.claimed(*claims)
-    assert story.tell(ev.PauseRequested()) == [ev.RevokePermits(0, 1, [41, 42, 43])]
+    assert story.tell(ev.PauseRequested()) == [cmd.RevokePermits(0, 1, [41, 42, 43])]
     assert story.tell(ev.PermitsRevoked(0, 1, [42, 43])) == [
         settle(41, released(claims[1]), released(claims[2]))
     ]
@@ -102,21 +102,21 @@ def test_pause_takes_back_what_waits_and_resume_claims_again():
     assert story.ended(ended(41, wall_seconds=TINY)) == [
         settle(42, settled_as(claims[0], JobState.COMPLETED, run_of(claims[0], wall_seconds=TINY)))
     ]
-    assert story.tell(ev.ResumeRequested()) == [ev.ClaimJobs(42, 1, {})]
+    assert story.tell(ev.ResumeRequested()) == [cmd.ClaimJobs(42, 1, {})]
 
 
 def test_stop_waits_for_what_runs_then_ends_the_workers_and_the_pool():
     story = Story()
     claim = a_claim(1)
     story.claimed(claim)
-    assert story.tell(ev.StopRequested(None)) == [ev.RevokePermits(0, 1, [1])]
+    assert story.tell(ev.StopRequested(None)) == [cmd.RevokePermits(0, 1, [1])]
     assert story.tell(ev.PermitsRevoked(0, 1, [])) == []
     assert story.ended(ended(1)) == [
-        ev.StopWorker(0, 1),
+        cmd.StopWorker(0, 1),
         settle(1, settled_as(claim, JobState.COMPLETED, run_of(claim))),
     ]
     assert story.tell(ev.WorkerExited(0, 1, Death(exit_code=0))) == []
-    assert story.settled() == [ev.EndPool()]
+    assert story.settled() == [cmd.EndPool()]
     assert story.machine.is_ended
 
 
@@ -127,7 +127,9 @@ def test_job_that_runs_at_the_deadline_of_the_stop_is_killed_and_released_unchar
     story.tell(ev.StopRequested(103.0))
     story.tell(ev.PermitsRevoked(0, 1, []))
     assert story.machine.next_deadline() == 103.0
-    assert story.tell(ev.TimePassed(), at=103.0) == [ev.KillWorker(0, 1, 1, ev.KillCause.RELEASED)]
+    assert story.tell(ev.TimePassed(), at=103.0) == [
+        cmd.KillWorker(0, 1, 1, cmd.KillCause.RELEASED)
+    ]
     death = Death(signal=9)
     attempt = death_of(
         claim, AttemptOutcome.RELEASED, death, started_at=100.0, wall_seconds=3.0, waited=100.0
@@ -135,7 +137,7 @@ def test_job_that_runs_at_the_deadline_of_the_stop_is_killed_and_released_unchar
     assert story.tell(ev.WorkerExited(0, 1, death, [], 100.0)) == [
         settle(1, settled_as(claim, JobState.QUEUED, attempt, run_at=0.0))
     ]
-    assert story.settled() == [ev.EndPool()]
+    assert story.settled() == [cmd.EndPool()]
 
 
 def test_batch_is_given_up_after_so_many_deaths():
@@ -150,9 +152,9 @@ def test_batch_is_given_up_after_so_many_deaths():
         reason="retries_exhausted",
     )
     assert story.ended(ended(1, ERROR)) == [
-        ev.RevokePermits(1, 1, [2]),
+        cmd.RevokePermits(1, 1, [2]),
         settle(1, dead, released(claims[2])),
-        told(ev.NoticeName.STOP_RULE_REACHED, 100.0, detail="1 of 1 finished jobs died"),
+        told(cmd.NoticeName.STOP_RULE_REACHED, 100.0, detail="1 of 1 finished jobs died"),
     ]
     assert story.tell(ev.ResumeRequested()) == []
 
@@ -163,7 +165,7 @@ def test_worker_that_keeps_ending_before_its_first_job_is_started_ever_later():
     delays = []
     for generation in range(1, 11):
         died = story.tell(ev.WorkerExited(0, generation, crash))
-        start = ev.StartWorker(0, generation + 1)
+        start = cmd.StartWorker(0, generation + 1)
         if start not in died:
             due = story.machine.next_deadline()
             delays.append(due - story.now)
@@ -181,7 +183,7 @@ def test_job_given_ends_the_waiting_for_workers_that_ended_early():
     story.tell(ev.WorkerReady(0, 2, 1000))
     story.claimed(a_claim(1))
     story.ended(ended(1), generation=2)
-    assert ev.StartWorker(0, 3) in story.tell(ev.WorkerExited(0, 2, crash))
+    assert cmd.StartWorker(0, 3) in story.tell(ev.WorkerExited(0, 2, crash))
 
 
 def test_policy_that_replaces_an_open_breaker_tells_that_it_is_closed():
@@ -190,6 +192,6 @@ def test_policy_that_replaces_an_open_breaker_tells_that_it_is_closed():
     story.claimed(a_claim(1))
     story.ended(ended(1, ERROR))
     story.settled()
-    closed = told(ev.NoticeName.BREAKER_CLOSED, 100.0, job_type="t")
+    closed = told(cmd.NoticeName.BREAKER_CLOSED, 100.0, job_type="t")
     assert closed not in story.tell(ev.PolicySet("t", replace(policy, timeout=1.0)))
     assert closed in story.tell(ev.PolicySet("t", JobPolicy()))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knock.core import events as ev
+from knock.core import commands as cmd, events as ev
 from knock.core.breaker import BreakerState
 from knock.core.job import JobState, Spent
 from knock.core.policy import BreakerPolicy, JobPolicy
@@ -32,7 +32,7 @@ def test_worker_is_told_to_go_on_with_a_type_after_a_failure():
     story.ended(ended(41, ERROR, wall_seconds=TINY))
     story.settled()
     assert story.tell(ev.JobsHandedBack(0, 1, [42])) == [
-        ev.ResumeType(0, 1, "t"),
+        cmd.ResumeType(0, 1, "t"),
         guarded(0, (43, claims[1])),
     ]
 
@@ -47,29 +47,29 @@ def test_breaker_opens_waits_probes_and_closes():
     ]
     # One failure more opens it, so one worker may have the type, and one has.
     [claim, _] = story.ended(ended(1, ERROR))
-    assert claim == ev.ClaimJobs(2, 1, {"t": 0})
+    assert claim == cmd.ClaimJobs(2, 1, {"t": 0})
     assert story.ended(ended(2, ERROR), worker=1) == [
-        told(ev.NoticeName.BREAKER_OPENED, 100.0, job_type="t")
+        told(cmd.NoticeName.BREAKER_OPENED, 100.0, job_type="t")
     ]
     assert story.machine.breakers() == {"t": BreakerState.OPEN}
     assert story.machine.next_deadline() == 110.0
     story.settled()
     story.settled()
-    assert story.claimed(has_more=True) == [ev.ClaimJobs(3, 2, {"t": 0})]
+    assert story.claimed(has_more=True) == [cmd.ClaimJobs(3, 2, {"t": 0})]
     assert story.claimed(has_more=True) == []
 
     assert story.tell(ev.TimePassed(), at=110.0) == [
-        ev.ClaimJobs(4, 2, {"t": 1}),
-        told(ev.NoticeName.BREAKER_HALF_OPENED, 110.0, job_type="t"),
+        cmd.ClaimJobs(4, 2, {"t": 1}),
+        told(cmd.NoticeName.BREAKER_HALF_OPENED, 110.0, job_type="t"),
     ]
     assert story.claimed(claims[2], has_more=True) == [
-        ev.ResumeType(0, 1, "t"),
+        cmd.ResumeType(0, 1, "t"),
         guarded(0, (3, claims[2])),
     ]
     assert story.ended(ended(3)) == [
-        ev.ClaimJobs(5, 2, {}),
+        cmd.ClaimJobs(5, 2, {}),
         settle(3, settled_as(claims[2], JobState.COMPLETED, run_of(claims[2]))),
-        told(ev.NoticeName.BREAKER_CLOSED, 110.0, job_type="t"),
+        told(cmd.NoticeName.BREAKER_CLOSED, 110.0, job_type="t"),
     ]
 
 
@@ -91,7 +91,7 @@ def test_job_of_an_open_type_goes_back_to_the_storage_uncharged():
             ),
             released(second),
         ),
-        told(ev.NoticeName.BREAKER_OPENED, 100.0, job_type="t"),
+        told(cmd.NoticeName.BREAKER_OPENED, 100.0, job_type="t"),
     ]
 
 
@@ -107,11 +107,11 @@ def test_hung_job_of_the_past_does_not_take_the_place_of_a_probe():
     story.ended(ended(2, ERROR))
     assert story.machine.next_deadline() == 130.0
     assert story.tell(ev.TimePassed(), at=130.0)[-1] == told(
-        ev.NoticeName.BREAKER_HALF_OPENED, 130.0, job_type="t"
+        cmd.NoticeName.BREAKER_HALF_OPENED, 130.0, job_type="t"
     )
     probes = a_claim(4), a_claim(5)
     assert story.claimed(*probes) == [
-        ev.ResumeType(0, 1, "t"),
+        cmd.ResumeType(0, 1, "t"),
         guarded(0, (4, probes[0])),
         guarded(2, (5, probes[1])),
     ]
@@ -128,7 +128,7 @@ def test_second_probe_goes_to_another_worker_in_the_same_turn():
     story.tell(ev.TimePassed(), at=110.0)
     probes = a_claim(2), a_claim(3)
     assert story.claimed(*probes) == [
-        ev.ResumeType(0, 1, "t"),
+        cmd.ResumeType(0, 1, "t"),
         guarded(0, (3, probes[0])),
         guarded(1, (4, probes[1])),
     ]
@@ -159,7 +159,7 @@ def test_urgent_job_has_less_urgent_ones_taken_back_before_it_is_sent():
     low = [a_claim(i, priority=2) for i in range(1, 4)]
     high = a_claim(4, priority=0)
     story.claimed(*low)
-    assert story.claimed(high) == [ev.RevokePermits(0, 1, [42, 43])]
+    assert story.claimed(high) == [cmd.RevokePermits(0, 1, [42, 43])]
     assert story.tell(ev.PermitsRevoked(0, 1, [42, 43])) == [
         send(0, (44, high)),
     ]
@@ -186,7 +186,7 @@ def test_claim_that_failed_is_asked_again_later():
     assert story.tell(ev.ClaimFailed(1)) == []
     assert story.machine.next_deadline() == pytest.approx(100.1)
     assert story.tell(ev.JobsAdded(1, 0.0)) == []
-    assert story.tell(ev.TimePassed(), at=100.2) == [ev.ClaimJobs(2, 1, {})]
+    assert story.tell(ev.TimePassed(), at=100.2) == [cmd.ClaimJobs(2, 1, {})]
     assert story.tell(ev.ClaimFailed(2)) == []
     assert story.machine.next_deadline() == pytest.approx(100.4)
 

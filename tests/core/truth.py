@@ -1,6 +1,8 @@
 """What really happened, as far as the simulated world knows it: jobs, and models of breakers."""
 
-from knock.core.events import NoticeName
+from knock.core.commands import (
+    NoticeName,
+)
 from knock.core.job import NOTHING_SPENT, AttemptOutcome, JobSpec, Spent, Unset
 from knock.core.policy import BreakerPolicy, JobPolicy
 

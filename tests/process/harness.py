@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from knock.core.commands import (
+    KillCause,
+)
 from knock.core.events import (
     AttemptEnded,
     AttemptsEnded,
-    Dispatch,
     Event,
     JobsHandedBack,
-    KillCause,
     KillDropped,
     PermitsRevoked,
     WorkerExited,
     WorkerReady,
 )
+from knock.core.handout import Dispatch
 from knock.core.job import JobSpec
 from knock.pool.clock import Clock
 from knock.pool.definition import ItemPickler, Processor, Style, dump_definitions, load_result

@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-from knock.core.events import WorkerBootFailed, WorkerReady
+from knock.core.events import (
+    WorkerBootFailed,
+    WorkerReady,
+)
 from knock.pool.surroundings import THREAD_VARIABLES
 from tests.process import jobs
 from tests.witness import ROOT

@@ -5,7 +5,9 @@ import signal
 
 import pytest
 
-from knock.core.events import WorkerExited
+from knock.core.events import (
+    WorkerExited,
+)
 from knock.core.job import AttemptOutcome
 from tests.process import jobs
 from tests.witness import is_alive, wait_for

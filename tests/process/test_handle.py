@@ -7,7 +7,10 @@ import struct
 
 import pytest
 
-from knock.core.events import AttemptsEnded, WorkerReady
+from knock.core.events import (
+    AttemptsEnded,
+    WorkerReady,
+)
 from knock.core.handout import Dispatch
 from knock.core.job import JobSpec
 from knock.pool.handle import Handle

@@ -7,7 +7,13 @@ from itertools import pairwise
 
 import pytest
 
-from knock.core.events import KillCause, KillDropped, WorkerReady
+from knock.core.commands import (
+    KillCause,
+)
+from knock.core.events import (
+    KillDropped,
+    WorkerReady,
+)
 from knock.core.job import AttemptOutcome
 from knock.pool.definition import Processor, Style, dump_definitions
 from tests.process import jobs

@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-from knock.core.events import WorkerReady
+from knock.core.events import (
+    WorkerReady,
+)
 from tests.process import jobs
 from tests.witness import ROOT, is_alive, script, wait_gone
 

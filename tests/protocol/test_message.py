@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from knock.core.events import AttemptEnded, Dispatch
+from knock.core.events import AttemptEnded
+from knock.core.handout import Dispatch
 from knock.core.job import AttemptOutcome, JobError, JobSpec, Usage
 from knock.errors import ProtocolError
 from knock.protocol import attempt, message

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from knock.core.events import AttemptEnded, Dispatch
+from knock.core.events import AttemptEnded
+from knock.core.handout import Dispatch
 from knock.core.job import JobSpec
 from knock.pool.definition import ItemPickler, Processor, Style, dump_definitions
 from knock.protocol.attempt import decode_failure, decode_result

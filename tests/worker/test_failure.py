@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from knock.core.events import AttemptEnded
+from knock.core.events import (
+    AttemptEnded,
+)
 from knock.core.job import AttemptOutcome, JobError
 from knock.errors import RemoteJobError, SerializationError
 from knock.pool.control import RetryLater

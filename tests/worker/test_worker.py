@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from knock.core.events import AttemptEnded
+from knock.core.events import (
+    AttemptEnded,
+)
 from knock.core.job import AttemptOutcome
 from knock.pool.definition import Processor, Style, dump_definitions
 from knock.protocol.message import Call, LogLine, Progress, encode_answer

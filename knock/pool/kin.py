@@ -1,0 +1,75 @@
+"""The child processes of this process: which there are, how they end, and killing them."""
+
+import os
+import signal
+
+
+def open_pidfd(pid: int) -> int | None:
+    """Return a descriptor of the process, or None if it is gone or the system has none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def ended_child() -> int | None:
+    """Return the pid of a child that has ended, and leave it to be reaped; None if none has."""
+    try:
+        info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if info is None else info.si_pid
+
+
+def kill_group(pid: int) -> None:
+    """Kill the process group of this number, if there is one."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def session_of(pid: int) -> int:
+    """Return the session that a process is in; 0 if it is gone."""
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def kill(pid: int) -> None:
+    """Kill the process, if it is there."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def children() -> list[int]:
+    """Return the pids of this process's children, zombies left out."""
+    me = os.getpid()
+    try:
+        with open(f"/proc/self/task/{me}/children", encoding="ascii") as file:
+            return [int(pid) for pid in file.read().split() if not is_zombie(int(pid))]
+    except OSError:
+        return []
+
+
+def is_zombie(pid: int) -> bool:
+    """Whether the process has ended, reaped or not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"Z"
+    except OSError:
+        return True
+
+
+def reap_all() -> bool:
+    """Reap whatever has ended; True while children are left."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return True
