@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from knock.core.handout import AttemptEnded
-from knock.core.job import Claim, Death, Usage
+from knock.core.job import Claim, Death
 from knock.core.policy import JobPolicy
 
 # Not frozen, as in ``core/job.py``: built in the hot path.
@@ -170,8 +170,7 @@ class WorkerExited:
 
     ``unstarted`` are the tickets whose permits were still there, and those sent between the death
     and its being told; what remains of the worker's window, at most one ticket, had been taken and
-    is the one to judge. ``started_at`` is when it
-    started (UTC seconds), if known.
+    is the one to judge. ``started_at`` is when it started (UTC seconds), if known.
     """
 
     worker: int
@@ -179,7 +178,6 @@ class WorkerExited:
     death: Death
     unstarted: list[int] = field(default_factory=list)
     started_at: float | None = None
-    usage: Usage | None = None
 
 
 @dataclass(slots=True)

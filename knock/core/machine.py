@@ -248,6 +248,7 @@ class Machine:
             flight = self._docket.dispatcher.pop(slot, ended.ticket)
             if flight is None:
                 continue
+            slot.cpu_seconds += ended.usage.cpu_seconds
             if flight.is_guarded and ended.outcome is not AttemptOutcome.SUCCESS:
                 slot.held.add(flight.kind)
             self._docket.ended(flight, ended, slot.pid, now)
@@ -348,7 +349,7 @@ class Machine:
             return
         unstarted = self._pop_all(slot, event.unstarted)
         rest = self._pop_all(slot, list(slot.window))
-        kill, pid = slot.kill, slot.pid
+        kill, pid, used = slot.kill, slot.pid, slot.cpu_seconds
         self._fleet.exited(slot, event, now)
         if not self._is_stopping:
             notice = Notice(NoticeName.WORKER_EXITED, now, worker=event.worker, death=event.death)
@@ -357,9 +358,8 @@ class Machine:
         # is the one that ran and the others never started.
         for flight in rest[:1]:
             outcome = self._docket.tribunal.outcome_of(event.death, kill, flight.ticket)
-            self._docket.ended_with_worker(
-                flight, _last_attempt(flight, event, outcome, pid, now), now
-            )
+            attempt = _last_attempt(flight, event, outcome, pid=pid, used=used, now=now)
+            self._docket.ended_with_worker(flight, attempt, now)
         self._docket.returned(unstarted + rest[1:], now)
 
     def _slot(self, worker: int, generation: int) -> Slot | None:
@@ -370,14 +370,20 @@ class Machine:
 
 
 def _last_attempt(
-    flight: Flight, event: WorkerExited, outcome: AttemptOutcome, pid: int | None, now: float
+    flight: Flight,
+    event: WorkerExited,
+    outcome: AttemptOutcome,
+    *,
+    pid: int | None,
+    used: float,
+    now: float,
 ) -> Attempt:
-    """Describe the run that ended with its worker."""
+    """Describe the run that ended with its worker, whose other jobs ``used`` so much CPU time."""
     death = event.death
-    usage = event.usage
-    if usage is None:
-        started_at = flight.sent_at if event.started_at is None else event.started_at
-        started_at = min(max(started_at, flight.sent_at), now)
-        peak, cpu = death.peak_rss_bytes or 0, death.cpu_seconds or 0.0
-        usage = Usage(started_at, now - started_at, cpu, peak, 0, is_exact=False)
+    started_at = flight.sent_at if event.started_at is None else event.started_at
+    started_at = min(max(started_at, flight.sent_at), now)
+    # The kernel tells of the whole process.
+    cpu = max(0.0, (death.cpu_seconds or 0.0) - used)
+    peak = death.peak_rss_bytes or 0
+    usage = Usage(started_at, now - started_at, cpu, peak, 0, is_exact=False)
     return Attempt(flight.claim.attempt, outcome, usage, 0.0, death.pid or pid, death=death)

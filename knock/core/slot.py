@@ -52,14 +52,15 @@ class Slot:
 
     The first of the window is its *head*: it runs, or will next. ``revoking`` are the tickets asked
     back, one list for each answer that is due. ``wake_at`` is when somebody should look at the
-    head's clock. ``stuck``: the head takes much longer than expected, so
-    nothing is sent behind it. ``is_used``: the process was given a job; ``early_deaths`` counts
-    the processes in a row that were ready and ended before that, ``failed_boots`` those that never
-    were.
+    head's clock. ``stuck``: the head takes much longer than expected, so nothing is sent behind it.
+    ``cpu_seconds`` is what the ended attempts used. ``is_used``: the process was given a job;
+    ``early_deaths`` counts the processes in a row that were ready and ended before that,
+    ``failed_boots`` those that never were ready.
     """
 
     __slots__ = (
         "boot_detail",
+        "cpu_seconds",
         "early_deaths",
         "failed_boots",
         "generation",
@@ -108,6 +109,7 @@ class Slot:
         self.is_used = False
         self.wake_at: float | None = None
         self.boot_detail = ""
+        self.cpu_seconds = 0.0
 
     @property
     def takes_jobs(self) -> bool:

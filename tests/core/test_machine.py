@@ -1,5 +1,6 @@
 """Stories of one job: it runs, it overruns, it takes its worker with it."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -20,6 +21,7 @@ from tests.core.story import (
     send,
     settle,
     settled_as,
+    usage,
     worker_exited,
 )
 
@@ -275,3 +277,16 @@ def test_workers_that_never_boot_end_the_pool_with_their_last_words():
     ]
     assert story.machine.is_ended
     assert story.tell(ev.TimePassed(), at=1e9) == []
+
+
+def test_crash_is_not_charged_with_the_cpu_time_of_the_jobs_before_it():
+    story = Story()
+    for job_id, cpu_seconds in ((1, 2.0), (2, 3.0)):
+        story.claimed(a_claim(job_id))
+        used = usage()._replace(cpu_seconds=cpu_seconds)
+        story.tell(ev.AttemptsEnded(0, 1, [replace(ended(job_id), usage=used)]))
+        story.settled()
+    story.claimed(a_claim(3))
+    orders = story.tell(ev.WorkerExited(0, 1, Death(signal=11, cpu_seconds=5.5), []))
+    [settled] = [order for order in orders if isinstance(order, cmd.SettleJobs)]
+    assert settled.settlements[0].attempt.usage.cpu_seconds == 0.5
