@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.witness import Gate, Witness
+
 # How long what a test started may take to be gone after it.
 LEAVE_SECONDS = 5.0
 
@@ -34,6 +36,18 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     assert not children() - before, "processes were left behind"
     new = {fd: name for fd, name in open_fds().items() if fd not in fds_before}
     assert not {fd: n for fd, n in new.items() if "knock" in n or "socket" in n or "pipe" in n}, new
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Witness:
+    return Witness(str(tmp_path / "witness"))
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    gate = Gate(str(tmp_path / "gate"))
+    yield gate
+    gate.open()
 
 
 def children() -> set[int]:

@@ -1,5 +1,6 @@
 """Dead letters, statistics and events of a queue: what its operators ask."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
@@ -12,12 +13,12 @@ from knock.queue.stats import QueueStats
 from knock.supervisor.messages import EVENT_NAMES
 
 
-class Enquiries:
+class Enquiries(ABC):
     """See ``Queue``, whose methods these are."""
 
+    @abstractmethod
     def _here(self) -> Runtime:
         """Return what is behind the queue in this process."""
-        raise NotImplementedError
 
     def get_dead_letter_items(
         self, limit: int = 10, *, job_type: str | None = None

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from knock.errors import PoolInterrupted
-from knock.run import run_pool
+from knock.run import _DEFAULTS, run_pool
 from knock.run.batch import Batch
 from knock.run.options import check_options
 from knock.run.progress import Silence
@@ -17,28 +17,7 @@ from tests.run import jobs
 
 pytestmark = pytest.mark.process
 
-OPTIONS = {
-    "workers": 1,
-    "timeout": None,
-    "retry_attempts": 0,
-    "retry_delay": 1.0,
-    "retry_delay_max": 300.0,
-    "retry_on": (Exception,),
-    "retry_crashes": None,
-    "retry_oom": None,
-    "retry_lost": 2,
-    "on_error": "continue",
-    "stop_after": None,
-    "storage": None,
-    "key": None,
-    "seed": None,
-    "initializer": None,
-    "initargs": (),
-    "preload": (),
-    "start_method": None,
-    "progress": False,
-    "supervisor": "thread",
-}
+OPTIONS = _DEFAULTS | {"workers": 1, "progress": False}
 
 
 class Pressed(Shield):

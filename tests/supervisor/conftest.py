@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from knock.supervisor.messages import Enqueue, Events, Finished, Outbound, Queue
 from knock.supervisor.options import SupervisorOptions
 from knock.supervisor.start import start_supervisor
 from tests.supervisor import jobs
-from tests.witness import LIMIT_SECONDS, ROOT, Gate, Witness
+from tests.witness import LIMIT_SECONDS, ROOT
 
 ONCE = RetryPolicy(retry_attempts=0)
 
@@ -130,15 +129,3 @@ def call_up(place: str) -> Iterator[Callable[..., Caller]]:
 @pytest.fixture
 def caller(call_up: Callable[..., Caller]) -> Caller:
     return call_up()
-
-
-@pytest.fixture
-def witness(tmp_path: Path) -> Witness:
-    return Witness(str(tmp_path / "witness"))
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    gate = Gate(str(tmp_path / "gate"))
-    yield gate
-    gate.open()
