@@ -31,11 +31,12 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     before, fds_before = children(), open_fds()
     yield
     until = time.monotonic() + LEAVE_SECONDS
-    while children() - before and time.monotonic() < until:
-        time.sleep(0.01)  # the kernel tells nobody when somebody else's child is gone
+    while (children() - before or new_fds(fds_before)) and time.monotonic() < until:
+        # The kernel tells nobody when somebody else's child is gone, and a supervisor that nobody
+        # waits for closes its descriptors after its last process is gone.
+        time.sleep(0.01)
     assert not children() - before, "processes were left behind"
-    new = {fd: name for fd, name in open_fds().items() if fd not in fds_before}
-    assert not {fd: n for fd, n in new.items() if "knock" in n or "socket" in n or "pipe" in n}, new
+    assert not new_fds(fds_before), "descriptors were left open"
 
 
 @pytest.fixture
@@ -67,6 +68,12 @@ def is_zombie(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def new_fds(before: dict[int, str]) -> dict[int, str]:
+    """Return knock's and all other channels that were not open before."""
+    new = {fd: name for fd, name in open_fds().items() if fd not in before}
+    return {fd: n for fd, n in new.items() if "knock" in n or "socket" in n or "pipe" in n}
 
 
 def open_fds() -> dict[int, str]:

@@ -119,11 +119,16 @@ def test_nothing_outlives_the_caller(place, witness, then):
 
 
 def test_a_supervisor_whose_client_is_forgotten_ends(place, witness):
+    before = set(threading.enumerate())
     caller = Caller(place)
+    threads = set(threading.enumerate()) - before
     caller.add((make.breed_and_spin, witness))
     pids = {*map(int, witness.wait(4)), *caller.client.call("pids").values()}
     caller.client = None
     wait_gone(pids, 2.0)
+    for thread in threads:
+        thread.join(2.0)
+        assert not thread.is_alive()
 
 
 def test_a_storage_that_cannot_be_sent_is_an_error_of_the_settings():
