@@ -20,6 +20,7 @@ MAX_WORKERS = 4096
 # A shorter limit cannot be told from a mistake: None is "no limit", never 0.
 MIN_TIMEOUT = 0.001
 MAX_SIZE = 1 << 62
+MIN_MEMORY_LIMIT = 1 << 20
 MAX_TYPE_CHARS = 255
 # A message names the value, but need not hold all of it.
 MAX_SHOWN_CHARS = 100
@@ -119,6 +120,25 @@ def size(name: str, value: object) -> int:
     return count(name, value, maximum=MAX_SIZE)
 
 
+def optional_size(name: str, value: object) -> int | None:
+    """As ``size``, of at least a byte; None is no limit."""
+    if value is None:
+        return None
+    found = size(name, value)
+    if not found:
+        raise ConfigError(f"{name} must be at least 1 byte or None, not {_shown(value)}")
+    return found
+
+
+def memory_limit(name: str, value: object) -> int | None:
+    """As ``optional_size``, of at least a mebibyte: a number in MiB would stop every job."""
+    found = optional_size(name, value)
+    if found is not None and found < MIN_MEMORY_LIMIT:
+        text = "must be at least 1 MiB (a number is in bytes) or None"
+        raise ConfigError(f"{name} {text}, not {_shown(value)}")
+    return found
+
+
 def priority(value: object) -> Priority:
     """Return the priority given as ``"high"``, ``"normal"``, ``"low"`` or a ``Priority``."""
     if isinstance(value, Priority):
@@ -212,6 +232,12 @@ def check_retry_delays(delay: float, delay_max: float) -> None:
             f"retry_delay={delay:g} is over retry_delay_max={delay_max:g}; "
             "durations are in seconds (knock-mq took ms)"
         )
+
+
+def check_soft_timeout(soft_timeout: float | None, hard: float | None) -> None:
+    """Raise ``ConfigError`` for a warning that would come after the kill."""
+    if soft_timeout is not None and hard is not None and soft_timeout >= hard:
+        raise ConfigError(f"soft_timeout={soft_timeout:g} must be less than timeout={hard:g}")
 
 
 def usable_cores(read: Callable[[str], str] | None = None) -> tuple[int, str]:

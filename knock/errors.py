@@ -20,6 +20,7 @@
     │   ├── JobExpiredError        its expiry passed before it could start
     │   └── JobDiscardedError      it raised ``knock.Discard``
     ├── JobsFailedError            a batch has dead jobs; carries the report
+    ├── SoftTimeoutError           raised *inside* a job that is over its soft limit
     ├── WorkerBootError            workers cannot start; carries their stderr
     ├── SupervisorLostError        the supervisor process died
     ├── ForkedProcessError         a queue or pool was used from a forked child
@@ -126,19 +127,27 @@ class RemoteJobError(JobFailedError):
 
 
 class JobTimeoutError(JobFailedError, TimeoutError):
-    """A job ran over its time limit and was killed."""
+    """A job ran over a time limit. ``detail`` is the stack where it was, if that could be had.
+
+    Attributes:
+        limit: Which one: ``"timeout"``, ``"soft_timeout"``, ``"stall_timeout"`` or ``"deadline"``.
+    """
+
+    limit: str = "timeout"
 
 
 class WorkerCrashedError(JobFailedError):
-    """A job ended its worker process.
+    """A job ended its worker process. ``detail`` is the stack where it was, if there is one.
 
     Attributes:
+        cause: How it ended, for people: ``"killed by SIGSEGV"``.
         pid: The worker process that died.
         exit_code: Its exit code (0 included), or None if a signal ended it.
         signal: The signal's number, or None.
         peak_rss_bytes: The process's peak resident memory as the kernel accounted it.
     """
 
+    cause: str = ""
     pid: int | None = None
     exit_code: int | None = None
     signal: int | None = None
@@ -146,7 +155,7 @@ class WorkerCrashedError(JobFailedError):
 
 
 class OutOfMemoryError(WorkerCrashedError):
-    """A job's worker was killed for want of memory."""
+    """A job's worker was killed for want of memory, or over its ``memory_limit``."""
 
 
 class JobLostError(JobFailedError):
@@ -175,6 +184,13 @@ class JobsFailedError(KnockError):
     def __init__(self, message: str, report: Any = None) -> None:
         super().__init__(message)
         self.report = report
+
+
+class SoftTimeoutError(KnockError, TimeoutError):
+    """Raised inside a job that has run for its ``soft_timeout``, so that it can clean up.
+
+    A job that lets it pass ends as a timeout.
+    """
 
 
 class WorkerBootError(KnockError):

@@ -4,6 +4,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
+from knock.core.commands import KillCause
 from knock.core.job import (
     Attempt,
     AttemptOutcome,
@@ -29,7 +30,7 @@ from knock.errors import (
     WorkerCrashedError,
 )
 from knock.pool.definition import load_result
-from knock.pool.failure import rebuild_exception
+from knock.pool.failure import RemoteTraceback, rebuild_exception
 from knock.text import counted, escape_line, seconds_text, size_text
 
 R = TypeVar("R")
@@ -109,18 +110,42 @@ def _death_of(record: JobRecord) -> BaseException:
 def _failure_of_attempt(record: JobRecord, attempt: Attempt) -> BaseException:
     match attempt.outcome:
         case AttemptOutcome.TIMEOUT:
-            wall = seconds_text(attempt.usage.wall_seconds)
-            what = f"ran over its time limit and was killed after {wall}"
-            return _fail(JobTimeoutError, record, what, _stack(attempt.death))
+            return _timeout(record, attempt)
         case AttemptOutcome.CRASH:
             return _crash(WorkerCrashedError, record, attempt, "ended its worker process")
-        case AttemptOutcome.OUT_OF_MEMORY:
+        case AttemptOutcome.OUT_OF_MEMORY if attempt.error is None:
             return _crash(OutOfMemoryError, record, attempt, "was killed for want of memory")
         case AttemptOutcome.LOST:
             return _fail(JobLostError, record, "was lost: what supervised it died while it ran")
     if attempt.error is None:
         return _fail(JobFailedError, record, f"is dead: {escape_line(record.reason or '')}")
     return rebuild_exception(attempt.error, job_id=record.spec.id, job_type=record.spec.type)
+
+
+_OVER = {
+    KillCause.TIMEOUT.value: "ran over its time limit",
+    KillCause.STALLED.value: "told of no progress for its stall_timeout",
+    KillCause.DEADLINE.value: "ran until its deadline",
+}
+
+
+def _timeout(record: JobRecord, attempt: Attempt) -> JobTimeoutError:
+    if attempt.error is not None:
+        error = _fail(JobTimeoutError, record, attempt.error.message, attempt.error.traceback)
+        error.limit = "soft_timeout"
+        error.__cause__ = RemoteTraceback(attempt.error.traceback)
+        return error
+    limit = attempt.death.ordered if attempt.death is not None else ""
+    limit = limit if limit in _OVER else KillCause.TIMEOUT.value
+    wall = seconds_text(attempt.usage.wall_seconds)
+    error = _fail(
+        JobTimeoutError,
+        record,
+        f"{_OVER[limit]} and was killed after {wall}",
+        _stack(attempt.death),
+    )
+    error.limit = limit
+    return error
 
 
 def _crash(
@@ -132,6 +157,7 @@ def _crash(
         facts.append(f"peak memory {size_text(death.peak_rss_bytes)}")
     about = f"{what}: {', '.join(facts)}" if facts else what
     error = _fail(kind, record, about, _stack(death))
+    error.cause = death.cause
     error.pid = attempt.worker_pid if death.pid is None else death.pid
     error.exit_code = death.exit_code
     error.signal = death.signal

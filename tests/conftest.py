@@ -1,6 +1,7 @@
 """What holds for all tests: nothing is left behind, and in CI nothing is left out."""
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.witness import Gate, Witness
+
+# A shell's background job is started with Ctrl-C ignored, and so would be all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long what a test started may take to be gone after it.
 LEAVE_SECONDS = 5.0

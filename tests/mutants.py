@@ -18,7 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from tests.core.mistakes import MUTANTS, Mutant
+from tests.core.mistakes import MUTANTS
+from tests.core.mutant import Mutant
 
 STEPS = 200_000
 STEPS_PER_SEED = 2_000

@@ -47,6 +47,9 @@ class KillCause(StrEnum):
     """Why knock kills a worker."""
 
     TIMEOUT = "timeout"
+    STALLED = "stall_timeout"
+    DEADLINE = "deadline"
+    MEMORY = "memory_limit"
     CANCELLED = "cancelled"
     RELEASED = "released"
 
@@ -83,6 +86,15 @@ class KillWorker:
 
 
 @dataclass(slots=True)
+class WarnWorker:
+    """Tell the worker that its job has run for the soft limit, if it still runs ``ticket``."""
+
+    worker: int
+    generation: int
+    ticket: int
+
+
+@dataclass(slots=True)
 class SendJobs:
     """Hand these to the worker, in this order, and give their permits."""
 
@@ -115,9 +127,14 @@ class RevokePermits:
 
 @dataclass(slots=True)
 class ReadLedgers:
-    """Look at these workers' ledgers now; answered by ``LedgersRead``."""
+    """Look at these workers' ledgers now; answered by ``LedgersRead``.
+
+    The memory of those in ``weighed`` is looked at, too: worker to the limit in bytes, since
+    more than that need not be known exactly.
+    """
 
     workers: Sequence[int]
+    weighed: Mapping[int, int] = field(default_factory=dict)
 
 
 # --- commands: to the callers ---------------------------------------------------------------------
@@ -171,6 +188,7 @@ Command = (
     | StartWorker
     | StopWorker
     | KillWorker
+    | WarnWorker
     | SendJobs
     | ResumeType
     | RevokePermits

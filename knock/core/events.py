@@ -184,13 +184,17 @@ class WorkerExited:
 class Reading:
     """What a worker's ledger and permit pipe show at one moment.
 
-    ``ticket`` is the job that the ledger names as running (0: none), ``started_at`` its start in
-    UTC seconds. ``permits_left`` counts the permits that the worker has not taken.
+    ``ticket`` is the job that the ledger names as running (0: none), ``started_at`` its start and
+    ``progress_at`` its last word of progress (0.0: none) in UTC seconds. ``permits_left`` counts
+    the permits that the worker has not taken. ``rss_bytes`` is the resident memory of the process
+    and its descendants, None if it was not looked at, or cannot be.
     """
 
     ticket: int
     started_at: float
     permits_left: int
+    progress_at: float = 0.0
+    rss_bytes: int | None = None
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from knock.core.commands import (
     ReadLedgers,
     StartWorker,
     StopWorker,
+    WarnWorker,
 )
 from knock.core.dispatch import revoke
 from knock.core.events import (
@@ -19,12 +20,11 @@ from knock.core.events import (
     WorkerExited,
     WorkerReady,
 )
+from knock.core.limit import LOOK_AGAIN_SECONDS, first_look, judge
 from knock.core.slot import Flight, Phase, Slot
 
 # How long a worker that was told to end may take (exit handlers of libraries).
 STOP_SECONDS = 5.0
-# A head whose start nobody has seen yet is looked at again so soon.
-_LOOK_AGAIN_SECONDS = 0.01
 
 
 class Fleet:
@@ -149,6 +149,7 @@ class Fleet:
         """Look at the workers whose time may be up."""
         commands: list[Command] = []
         due: list[int] = []
+        weighed: dict[int, int] = {}
         for slot in self._slots:
             if slot.wake_at is None or slot.wake_at > now or slot.kill:
                 continue
@@ -158,8 +159,12 @@ class Fleet:
                 slot.wake_at = None
                 slot.is_looked_at = not slot.revoking
                 due.append(slot.number)
+                head = slot.head
+                limit = None if head is None else head.kind.policy.memory_limit
+                if limit is not None:
+                    weighed[slot.number] = limit
         if due:
-            commands.append(ReadLedgers(due))
+            commands.append(ReadLedgers(due, weighed))
         return commands
 
     def judge_clocks(self, event: LedgersRead, now: float) -> list[Command]:
@@ -176,24 +181,26 @@ class Fleet:
         if found is None:
             # Nothing has started: the clock of the head begins no earlier than now.
             head = slot.head
-            timeout = None if head is None else head.kind.timeout_of(head.claim.job)
-            if timeout is not None:
-                slot.wake_at = now + min(timeout, _LOOK_AGAIN_SECONDS)
-            elif len(slot.window) > 1:
-                slot.wake_at = now + _LOOK_AGAIN_SECONDS
+            look_at = None if head is None else first_look(head, now)
+            if look_at is not None or len(slot.window) > 1:
+                slot.wake_at = now + LOOK_AGAIN_SECONDS
+            if look_at is not None and look_at > now:
+                slot.wake_at = min(look_at, now + LOOK_AGAIN_SECONDS)
             return []
         flight, started_at = found
-        timeout = flight.kind.timeout_of(flight.claim.job)
-        if timeout is not None:
-            # Not ``now - started_at >= timeout``: rounded, it may differ from when it wakes.
-            if started_at + timeout <= now:
-                return [self._kill(slot, flight.ticket, KillCause.TIMEOUT)]
-            slot.wake_at = started_at + timeout
+        verdict = judge(flight, started_at, reading, now)
+        if verdict.kill is not None:
+            return [self._kill(slot, flight.ticket, verdict.kill)]
+        slot.wake_at = verdict.look_at
+        commands: list[Command] = []
+        if verdict.is_warning_due:
+            flight.is_warned = True
+            commands.append(WarnWorker(slot.number, slot.generation, flight.ticket))
         behind = [f.ticket for f in slot.waiting() if f.ticket > flight.ticket]
         if behind and not slot.revoking:
             slot.stuck = True
-            return [revoke(slot, behind)]
-        return []
+            commands.append(revoke(slot, behind))
+        return commands
 
     def _running(self, slot: Slot, reading: Reading, now: float) -> tuple[Flight, float] | None:
         """The flight that runs and its start, as far as can be believed."""

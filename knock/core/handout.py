@@ -27,7 +27,11 @@ class Dispatch:
 
 @dataclass(slots=True)
 class AttemptEnded:
-    """One job came back from its worker by itself: it returned or raised."""
+    """One job came back from its worker by itself: it returned or raised.
+
+    ``outcome`` is SUCCESS, ERROR, TIMEOUT (it raised since it was warned) or OUT_OF_MEMORY (it
+    raised since it got no more).
+    """
 
     ticket: int
     outcome: AttemptOutcome

@@ -91,6 +91,7 @@ class DeathReason(StrEnum):
     POISON = "poison"
     LOST = "lost"
     UNKNOWN_TYPE = "unknown_type"
+    DEADLINE = "deadline"
 
 
 class Priority(IntEnum):
@@ -133,8 +134,8 @@ NO_OPTIONS = JobOptions()
 class JobSpec:
     """One request. Never changed after it was made; a retry is a copy with another ``run_at``.
 
-    ``run_at`` (when it is due), ``created_at`` and ``expires_at`` are UTC seconds; ``payload`` is
-    opaque bytes.
+    ``run_at`` (when it is due), ``created_at``, ``expires_at`` (it does not start from then on)
+    and ``deadline`` (it does not run from then on) are UTC seconds; ``payload`` is opaque bytes.
     """
 
     id: int
@@ -146,6 +147,7 @@ class JobSpec:
     expires_at: float | None = None
     key: str | None = None
     options: JobOptions = NO_OPTIONS
+    deadline: float | None = None
 
 
 class Spent(NamedTuple):
@@ -209,9 +211,10 @@ class Death:
 
     Exactly one of ``exit_code`` and ``signal`` is set, unless the end could not be observed.
     ``cause`` is a sentence for people; ``stderr`` the tail of what the process wrote while booting
-    or crashing (a faulthandler stack, if any). ``is_infrastructure``: the process ended because
-    a part of knock above it died, or could not be made for want of something, so no code of the
-    user is to blame.
+    or crashing, or when it was asked where it is before a kill (a faulthandler stack, if any).
+    ``ordered``: why knock killed it, if it did: a ``KillCause`` value. ``is_infrastructure``: the
+    process ended because a part of knock above it died, or could not be made for want of
+    something, so no code of the user is to blame.
     """
 
     exit_code: int | None = None
@@ -222,6 +225,7 @@ class Death:
     peak_rss_bytes: int | None = None
     cpu_seconds: float | None = None
     out_of_memory: bool = False
+    ordered: str = ""
     is_infrastructure: bool = False
 
 

@@ -8,6 +8,8 @@ from knock.core.policy import JobPolicy
 # little enough that a job behind it is not late.
 WINDOW_SECONDS = 0.005
 MAX_WINDOW = 64
+# How often the memory of a job that has a limit for it is looked at.
+MEMORY_LOOK_SECONDS = 0.05
 _LEARNING_RATE = 0.2
 
 
@@ -15,7 +17,8 @@ class Kind:
     """One job type.
 
     ``out`` counts its claimed jobs, ``sent`` those of them that workers hold, ``holders`` these
-    workers.
+    workers. ``first_look`` is how long after its start a job is to be looked at, but for its
+    timeout; None if that need not be.
     """
 
     __slots__ = (
@@ -24,6 +27,7 @@ class Kind:
         "_mean",
         "breaker",
         "cost",
+        "first_look",
         "holders",
         "name",
         "out",
@@ -34,6 +38,7 @@ class Kind:
     def __init__(self, name: str, policy: JobPolicy) -> None:
         self.name = name
         self.policy = policy
+        self.first_look = _first_look(policy)
         self._epoch = 1
         self.breaker = self._new_breaker()
         self.holders = 0
@@ -46,6 +51,7 @@ class Kind:
         """Follow another policy; a breaker whose policy is the same keeps its state."""
         has_changed = policy.breaker != self.policy.breaker
         self.policy = policy
+        self.first_look = _first_look(policy)
         if has_changed:
             if self.breaker is not None:
                 # What was handed out under the old breaker must not count in the new one.
@@ -111,3 +117,12 @@ class Kind:
         """Seconds that one attempt of the job may run; None for no limit."""
         timeout = job.options.timeout
         return self.policy.timeout if isinstance(timeout, Unset) else timeout
+
+
+def _first_look(policy: JobPolicy) -> float | None:
+    limits = (
+        policy.soft_timeout,
+        policy.stall_timeout,
+        None if policy.memory_limit is None else MEMORY_LOOK_SECONDS,
+    )
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -46,11 +46,18 @@ class BreakerPolicy:
 class JobPolicy:
     """Everything that is decided per job type.
 
-    ``timeout`` in seconds of one attempt's running time, None for no limit. ``breaker`` None is
-    no breaker. ``max_concurrency`` bounds the jobs of the type that run at once.
+    Limits of one attempt, None for none: ``timeout`` seconds of running time, then it is killed;
+    ``soft_timeout`` seconds, then it is warned; ``stall_timeout`` seconds without progress;
+    ``memory_limit`` bytes of resident memory; ``max_result_bytes`` is the worker's business alone.
+    ``breaker`` None is no breaker. ``max_concurrency`` bounds the jobs of the type that run at
+    once.
     """
 
     timeout: float | None = None
+    soft_timeout: float | None = None
+    stall_timeout: float | None = None
+    memory_limit: int | None = None
+    max_result_bytes: int | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy | None = None
     max_concurrency: int | None = None

@@ -27,7 +27,8 @@ class Phase(Enum):
 class Flight:
     """One claimed job on its way: waiting in the machine (ticket 0) or in a worker's window.
 
-    ``is_taken``: its permit was wanted back and was not there, so it has started.
+    ``is_taken``: its permit was wanted back and was not there, so it has started. ``is_warned``:
+    its worker was told that it has run for the soft limit.
     """
 
     claim: Claim
@@ -39,6 +40,7 @@ class Flight:
     is_guarded: bool = False
     is_cancelled: bool = False
     is_taken: bool = False
+    is_warned: bool = False
 
     @property
     def order(self) -> tuple[int, float, int]:

@@ -6,9 +6,17 @@ from knock.core.commands import (
     KillCause,
 )
 from knock.core.handout import AttemptEnded
-from knock.core.job import Attempt, AttemptOutcome, Death, JobState, Settlement, Unset
+from knock.core.job import (
+    Attempt,
+    AttemptOutcome,
+    Death,
+    DeathReason,
+    JobState,
+    Settlement,
+    Unset,
+)
 from knock.core.policy import StopRule
-from knock.core.retry import Bury, judge
+from knock.core.retry import Bury, Retry, judge
 from knock.core.slot import Flight
 
 # A failure rate means nothing before so many jobs have ended.
@@ -16,6 +24,9 @@ RATE_MINIMUM = 20
 
 _KILL_OUTCOMES = {
     KillCause.TIMEOUT: AttemptOutcome.TIMEOUT,
+    KillCause.STALLED: AttemptOutcome.TIMEOUT,
+    KillCause.DEADLINE: AttemptOutcome.TIMEOUT,
+    KillCause.MEMORY: AttemptOutcome.OUT_OF_MEMORY,
     KillCause.CANCELLED: AttemptOutcome.CANCELLED,
     KillCause.RELEASED: AttemptOutcome.RELEASED,
 }
@@ -87,6 +98,9 @@ class Tribunal:
             discard=None if ended is None else ended.discard,
             rng=self._rng,
         )
+        deadline = claim.job.deadline
+        if isinstance(verdict, Retry) and deadline is not None and deadline <= now + verdict.delay:
+            verdict = Bury(verdict.spent, DeathReason.DEADLINE)
         settlement = Settlement(claim.job.id, claim.token, JobState.QUEUED, attempt, verdict.spent)
         if isinstance(verdict, Bury):
             self._dead += 1

@@ -17,6 +17,7 @@ from knock.pool.value import (
     dumps_naming,
     main_namespace,
 )
+from knock.protocol.field import check_payload
 
 # Taken at import: a job may put its own functions in their place.
 _dumps, _loads = pickle.dumps, pickle.loads
@@ -53,6 +54,27 @@ class Style(StrEnum):
     JOB = "job"  # the payload is the job's data: ``fn(job)``
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a worker itself holds a job to; None is no limit.
+
+    ``soft_timeout`` in seconds and ``memory_limit`` in bytes, as in ``JobPolicy``;
+    ``max_result_bytes`` bounds the pickled result.
+    """
+
+    soft_timeout: float | None = None
+    memory_limit: int | None = None
+    max_result_bytes: int | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is a limit to hold the running job to."""
+        return self.soft_timeout is not None or self.memory_limit is not None
+
+
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Processor:
     """The function of one job type.
@@ -64,6 +86,7 @@ class Processor:
     fn: Callable[..., Any]
     style: Style = Style.CALL
     retry_on: RetryOn | None = None
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,9 +165,11 @@ class ItemPickler:
     Plain pickle wherever it works. Definitions of ``__main__`` that an item names are pickled
     once; ``take_definitions`` hands them out, and they must reach the workers before the item.
     Not thread-safe: hold one lock over ``dumps``, ``take_definitions`` and the sending of both.
+    ``max_bytes`` bounds what one item may become; None is no limit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int | None = None) -> None:
+        self._max_bytes = max_bytes
         # By id, and kept alive so that an id stays theirs.
         self._handed_out: dict[int, Any] = {}
         self._pending: list[bytes] = []
@@ -154,8 +179,15 @@ class ItemPickler:
         """Pickle ``obj``, by value where it must be.
 
         Raises:
-            SerializationError: It cannot be pickled; the message names the part of ``label``.
+            SerializationError: It cannot be pickled; the message names the part of ``label``. Or
+                it is too large.
         """
+        data = self._dumps(obj, label)
+        if self._max_bytes is not None:
+            check_payload(data, self._max_bytes, label)
+        return data
+
+    def _dumps(self, obj: object, label: str) -> bytes:
         if self._names_main:
             return self._dumps_naming(obj, label)
         try:

@@ -16,13 +16,18 @@ from collections.abc import Collection, Sequence
 from knock.core.commands import (
     KillCause,
 )
+from knock.core.events import Reading
 from knock.core.handout import Dispatch
 from knock.errors import ProtocolError
 from knock.pool.channel import Channel, channel_pair
 from knock.pool.descriptor import Descriptor, keep_private
+from knock.pool.kin import why_deaf
 from knock.pool.ledger import LedgerReader, make_ledger
 from knock.pool.nursery_client import Spawned
 from knock.pool.permit import PermitPipe
+from knock.pool.signals import STACK_SIGNAL
+from knock.pool.weight import weigh
+from knock.protocol.field import At
 from knock.protocol.message import FROM_WORKER, encode_jobs
 
 _SCRIBBLE_TAIL_BYTES = 1 << 14
@@ -35,8 +40,9 @@ class Handle:
     were taken back to stay here. ``kill_at`` is when a worker that should be gone, or ready, is
     killed (UTC seconds), ``kill_reason`` what is said of it then,
     ``is_overdue`` whether it was; ``is_doomed`` whether it was killed at all, or will be when it
-    exists. ``kill_ordered`` is why somebody else wanted it killed. ``report_by`` is when the
-    nursery should have told of its death, which the kernel has shown.
+    exists. ``kill_ordered`` is why somebody else wanted it killed, ``no_stack`` why its stack is
+    not known then. ``report_by`` is when the nursery should have told of its death, which the
+    kernel has shown.
     """
 
     def __init__(self, worker: int, generation: int) -> None:
@@ -59,6 +65,8 @@ class Handle:
         self.is_overdue = False
         self.report_by: float | None = None
         self.kill_ordered: KillCause | None = None
+        self.no_stack = ""
+        self._words_from = 0
         self.violation: str | None = None
         self.is_ready = False
         self.is_stopping = False
@@ -188,6 +196,17 @@ class Handle:
         """The ticket that runs, if any does; 0 if nothing was sent."""
         return next(iter(self.window), 0)
 
+    def look(self, at: At, limit: int | None) -> Reading:
+        """Read the ledger and the permits; with a ``limit`` of bytes, look at the memory, too."""
+        entry = self.ledger.read()
+        return Reading(
+            ticket=entry.ticket,
+            started_at=at(entry.started_ns),
+            permits_left=self.unstarted(),
+            progress_at=at(entry.progress_ns) if entry.progress_ns else 0.0,
+            rss_bytes=None if limit is None or self.pid is None else weigh(self.pid, limit),
+        )
+
     def stop(self) -> None:
         """Let the process end when it is through with what it holds."""
         self.is_stopping = True
@@ -215,13 +234,28 @@ class Handle:
         if self.pid is not None:
             self._strike(self.pid)
 
+    def spare(self) -> None:
+        """The kill that was ordered is dropped: let what was withheld start after all."""
+        self.kill_ordered = None
+        self.no_stack = ""
+        self.forget_words()
+        self.restore()
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal, if it exists."""
+        if self.pid is not None:
+            self._send_signal(self.pid, number)
+
     def _strike(self, pid: int) -> None:
+        self._send_signal(pid, signal.SIGKILL)
+
+    def _send_signal(self, pid: int, number: int) -> None:
         try:
             if self._pidfd is not None:
-                signal.pidfd_send_signal(self._pidfd.fd, signal.SIGKILL)
+                signal.pidfd_send_signal(self._pidfd.fd, number)
             else:
                 # Not reaped before the nursery has said so, and then this handle is gone.
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
         except ProcessLookupError:
             return
 
@@ -242,10 +276,28 @@ class Handle:
         """A descriptor that is readable once the process is dead; -1 if there is none."""
         return -1 if self._pidfd is None else self._pidfd.fd
 
+    def ask_for_stack(self) -> bool:
+        """Let the process write the stacks of its threads; False if it cannot."""
+        if self.pid is None:
+            return False
+        self.forget_words()
+        self.no_stack = why_deaf(self.pid, STACK_SIGNAL)
+        if not self.no_stack:
+            self.signal(STACK_SIGNAL)
+        return not self.no_stack
+
+    def words_written(self) -> int:
+        """Count the bytes of ``last_words``."""
+        return os.fstat(self._scribble.fd).st_size - self._words_from
+
+    def forget_words(self) -> None:
+        """Let ``last_words`` begin here."""
+        self._words_from = os.fstat(self._scribble.fd).st_size
+
     def last_words(self) -> str:
-        """Return the tail of what the process wrote while booting or crashing."""
+        """Return the tail of what the process wrote while booting, crashing or being asked."""
         size = os.fstat(self._scribble.fd).st_size
-        start = max(0, size - _SCRIBBLE_TAIL_BYTES)
+        start = max(self._words_from, size - _SCRIBBLE_TAIL_BYTES)
         return os.pread(self._scribble.fd, size - start, start).decode(errors="replace")
 
     def close(self) -> None:

@@ -97,6 +97,8 @@ def _booted(handle: Handle, kind: int, body: bytes) -> list[Event]:
     if kind == Kind.BOOT_FAILED:
         return [WorkerBootFailed(handle.worker, handle.generation, decode_boot_failed(body))]
     handle.is_ready = True
+    # What it said while booting tells nothing of a later crash.
+    handle.forget_words()
     handle.kill_at = None
     # Nobody can name the process before its birth was told, which may come a moment later.
     return [] if handle.pid is None else [ready(handle)]

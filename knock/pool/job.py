@@ -34,9 +34,21 @@ class Job:
         attempt: Number of this run, from 1.
         priority: 0 is most urgent.
         created_at: When it was added, UTC seconds.
+        deadline: When it is killed if it still runs, UTC seconds; None for never. The time limits
+            of the attempt count beside it.
     """
 
-    __slots__ = ("_link", "_ticket", "attempt", "created_at", "data", "id", "priority", "type")
+    __slots__ = (
+        "_link",
+        "_ticket",
+        "attempt",
+        "created_at",
+        "data",
+        "deadline",
+        "id",
+        "priority",
+        "type",
+    )
 
     def __init__(self, handed: Handed, data: Any, link: Link) -> None:
         self.id = handed.id
@@ -45,11 +57,12 @@ class Job:
         self.attempt = handed.attempt
         self.priority = handed.priority
         self.created_at = handed.created_at
+        self.deadline = handed.deadline
         self._ticket = handed.ticket
         self._link = link
 
     def progress(self, done: float, total: float | None = None) -> None:
-        """Tell how far this job has come, in units of its own."""
+        """Tell how far this job has come, in units of its own; starts ``stall_timeout`` anew."""
         self._link.progress(self._ticket, done, total)
 
     def log(self, message: str, level: int = logging.INFO) -> None:

@@ -64,6 +64,24 @@ def is_zombie(pid: int) -> bool:
         return True
 
 
+def why_deaf(pid: int, number: int) -> str:
+    """Why a process would not handle this signal now; empty if it would, as far as can be told."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            facts = dict(line.split(":", 1) for line in file if ":" in line)
+        blocked, caught = int(facts["SigBlk"], 16), int(facts["SigCgt"], 16)
+    except (OSError, KeyError, ValueError):
+        return ""
+    bit = 1 << (number - 1)
+    if facts["State"].split()[0] in "TtDZX":
+        return "it was stopped"
+    if blocked & bit:
+        return "it blocked the signal"
+    if not caught & bit:
+        return "it had changed its signal handlers"
+    return ""
+
+
 def reap_all() -> bool:
     """Reap whatever has ended; True while children are left."""
     while True:

@@ -20,6 +20,8 @@ _RUN = struct.Struct("<QQQ")
 _PHASE = struct.Struct("<Q")
 _RUN_AT = 0
 _PHASE_AT = 64
+# As ``_RUN``: the ticket twice, for both readers between two stores and what an earlier job left.
+_PROGRESS_AT = 128
 _READS = 8
 
 
@@ -34,11 +36,15 @@ class Phase(IntEnum):
 
 
 class Entry(NamedTuple):
-    """What the ledger says: the ticket that runs (0: none), started when (CLOCK_MONOTONIC)."""
+    """What the ledger says: the ticket that runs (0: none), started when (CLOCK_MONOTONIC).
+
+    ``progress_ns`` is when its job last told of progress; 0 if it has not.
+    """
 
     ticket: int
     started_ns: int
     phase: int
+    progress_ns: int = 0
 
 
 def make_ledger() -> int:
@@ -71,6 +77,10 @@ class LedgerWriter:
         """The job is in its next phase."""
         self._write_phase(self._page, _PHASE_AT, phase)
 
+    def progress(self, ticket: int) -> None:
+        """This job has made progress."""
+        self._write_run(self._page, _PROGRESS_AT, ticket, self._now(), ticket)
+
     def idle(self) -> None:
         """No job runs."""
         self._write_run(self._page, _RUN_AT, 0, 0, 0)
@@ -89,9 +99,18 @@ class LedgerReader:
             before, started_ns, after = _RUN.unpack_from(self._page, _RUN_AT)
             if before == after:
                 (phase,) = _PHASE.unpack_from(self._page, _PHASE_AT)
-                return Entry(before, started_ns if started_ns < 1 << 63 else 0, phase)
+                progress_ns = self._progress_of(before)
+                return Entry(before, _sane(started_ns), phase, progress_ns)
         return Entry(0, 0, 0)
+
+    def _progress_of(self, ticket: int) -> int:
+        before, progress_ns, after = _RUN.unpack_from(self._page, _PROGRESS_AT)
+        return _sane(progress_ns) if before == after == ticket else 0
 
     def close(self) -> None:
         """Unmap the page."""
         self._page.close()
+
+
+def _sane(instant_ns: int) -> int:
+    return instant_ns if instant_ns < 1 << 63 else 0

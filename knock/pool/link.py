@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from knock.errors import ForkedProcessError, ProtocolError, QueueClosedError
 from knock.pool.descriptor import identity
+from knock.pool.ledger import LedgerWriter
 from knock.protocol.frame import FrameDecoder
 from knock.protocol.message import (
     TO_WORKER,
@@ -39,6 +40,7 @@ PROGRESS_NS = 50_000_000
 # The exit code of a worker whose job has closed its descriptors; one that jobs hardly use.
 DESCRIPTORS_CLOSED = 113
 _TICKET = struct.Struct("<Q")
+_CANNOT_SPEAK = "a process forked by a job cannot speak for it"
 
 # Taken at import: a job may put its own functions in their place.
 _read, _write, _writev, _exit = os.read, os.write, os.writev, os._exit
@@ -50,11 +52,18 @@ class WorkerLink:
     ``define`` is called with each later set of definitions, before any job sent after it.
     """
 
-    def __init__(self, channel: int, permits: int, define: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        channel: int,
+        permits: int,
+        ledger: LedgerWriter,
+        define: Callable[[bytes], None],
+    ) -> None:
         self._channel = channel
         self._permits = permits
         self._channel_identity = identity(channel)
         self._permits_identity = identity(permits)
+        self._ledger = ledger
         self._define = define
         self._decoder = FrameDecoder(TO_WORKER)
         self._frames: deque[tuple[int, bytes]] = deque()
@@ -278,6 +287,11 @@ class WorkerLink:
 
     def progress(self, ticket: int, done: float, total: float | None) -> None:
         """See ``knock.pool.job.Link``."""
+        if self.is_cut_off:
+            raise ForkedProcessError(_CANNOT_SPEAK)
+        if ticket == self._ticket:
+            # Each of them counts as a sign of life, told or not.
+            self._ledger.progress(ticket)
         now = monotonic_ns()
         if now - self._progress_at >= PROGRESS_NS or done == total:
             self._progress_at = now
@@ -295,7 +309,7 @@ class WorkerLink:
 
     def _speak(self, ticket: int, buffers: list[bytes]) -> bool:
         if self.is_cut_off:
-            raise ForkedProcessError("a process forked by a job cannot speak for it")
+            raise ForkedProcessError(_CANNOT_SPEAK)
         with self._writing:
             if ticket != self._ticket:
                 return False

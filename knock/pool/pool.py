@@ -7,14 +7,12 @@ waits for a worker, unpickles, or believes what a worker says beyond its own job
 import logging
 import selectors
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
-from knock.core.commands import (
-    KillCause,
-)
+from knock.core.commands import KillCause
 from knock.core.events import (
     Event,
-    KillDropped,
     LedgersRead,
     PermitsRevoked,
     Reading,
@@ -28,6 +26,7 @@ from knock.pool.death import death_of
 from knock.pool.descriptor import still_unreadable
 from knock.pool.handle import Handle
 from knock.pool.hearing import WorkerMessage, hear, ready
+from knock.pool.kills import Kills
 from knock.pool.listening import Listening
 from knock.pool.nursery_client import (
     Died,
@@ -38,7 +37,9 @@ from knock.pool.nursery_client import (
     Report,
     Spawned,
 )
+from knock.pool.oom import OomWatch
 from knock.pool.settings import PoolSettings
+from knock.pool.signals import SOFT_SIGNAL
 from knock.pool.surroundings import Surroundings
 from knock.protocol.message import (
     BootSettings,
@@ -80,6 +81,8 @@ class Pool:
         # The last death of each slot, which the machine may not have heard of yet.
         self._buried: dict[int, WorkerExited] = {}
         self._definitions: list[bytes] = []
+        self._kills = Kills(clock, self._drain)
+        self._oom_watch = OomWatch()
         self._untold: list[Event] = []
         self.on_message: Callable[[WorkerMessage], None] = lambda _: None
 
@@ -168,26 +171,23 @@ class Pool:
         handle = self._handle(worker, generation)
         if handle is None:
             return []
-        # First let nothing new start, then look whether the job has ended: the other way round
-        # the kill could hit the next one.
-        handle.withhold()
-        events = self._hear(handle, handle.channel.drain())
-        if ticket is not None and ticket not in handle.window:
-            handle.restore()
-            return [*events, KillDropped(worker, generation, ticket)]
-        handle.kill_ordered = cause
-        handle.kill()
-        return events
+        return self._kills.order(handle, ticket, cause)
 
-    def read_ledgers(self, workers: Sequence[int]) -> LedgersRead:
-        """Look at these workers' ledgers and permits."""
+    def warn(self, worker: int, generation: int, ticket: int) -> None:
+        """Tell the worker that the job ``ticket``, if it runs, is over its soft limit."""
+        handle = self._handle(worker, generation)
+        if handle is not None and handle.running == ticket:
+            handle.signal(SOFT_SIGNAL)
+
+    def read_ledgers(
+        self, workers: Sequence[int], weighed: Mapping[int, int] = MappingProxyType({})
+    ) -> LedgersRead:
+        """Look at these workers' ledgers and permits; at the memory of those in ``weighed``."""
         readings: dict[int, tuple[int, Reading]] = {}
         for worker in workers:
             handle = self._handles.get(worker)
             if handle is not None:
-                entry = handle.ledger.read()
-                started_at = self._clock.at(entry.started_ns)
-                reading = Reading(entry.ticket, started_at, handle.unstarted())
+                reading = handle.look(self._clock.at, weighed.get(worker))
                 readings[worker] = (handle.generation, reading)
         return LedgersRead(readings)
 
@@ -197,8 +197,11 @@ class Pool:
         """Read every channel to its present end, without waiting."""
         events: list[Event] = []
         for handle in list(self._handles.values()):
-            events.extend(self._hear(handle, handle.channel.drain()))
+            events.extend(self._drain(handle))
         return events
+
+    def _drain(self, handle: Handle) -> list[Event]:
+        return self._hear(handle, handle.channel.drain())
 
     def _reader(self, handle: Handle) -> Callable[[int], list[Event]]:
         def read(mask: int) -> list[Event]:
@@ -257,7 +260,7 @@ class Pool:
                 cause = f"cannot fork: {report.detail}"
                 return self._bury(handle, lambda: Death(cause=cause, is_infrastructure=True))
             case Died():
-                return self._bury(handle, lambda: death_of(report, handle))
+                return self._bury(handle, lambda: death_of(report, handle, self._oom_watch))
 
     def _nursery_lost(self, nursery: Nursery) -> list[Event]:
         preload = self._settings.preload
@@ -323,8 +326,9 @@ class Pool:
 
     def _bury(self, handle: Handle, death: Callable[[], Death]) -> list[Event]:
         """Read the channel to its end, then tell the death, then forget the process."""
-        events = self._hear(handle, handle.channel.drain())
+        events = self._drain(handle)
         handle.withhold()
+        self._kills.forget(handle)
         entry = handle.ledger.read()
         started_at = self._clock.at(entry.started_ns) if entry.ticket in handle.window else None
         buried = WorkerExited(
@@ -344,12 +348,14 @@ class Pool:
         if self._untold:
             return self._clock.now()
         moments = [m for h in self._handles.values() for m in (h.kill_at, h.report_by)]
+        moments.append(self._kills.next_look)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def tick(self) -> list[Event]:
         """Kill what should have ended or booted by now; tell births that failed at once."""
         now = self._clock.now()
         events, self._untold = self._untold, []
+        events += self._kills.tick()
         is_unanswered = False
         for handle in self._handles.values():
             if handle.kill_at is not None and handle.kill_at <= now:

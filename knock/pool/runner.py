@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from types import CoroutineType
 from typing import Any, NoReturn
 
-from knock.errors import ProcessorNotFoundError, SerializationError
+from knock.core.job import AttemptOutcome
+from knock.errors import ProcessorNotFoundError, SerializationError, SoftTimeoutError
+from knock.pool.bounds import Bounds
 from knock.pool.control import Discard, RetryLater
 from knock.pool.culprit import type_name
-from knock.pool.definition import Processor, Style, dump_result, load_definitions
+from knock.pool.definition import Limits, Processor, Style, dump_result, load_definitions
 from knock.pool.failure import describe_exception, format_exception
 from knock.pool.job import DESK
 from knock.pool.ledger import LedgerWriter, Phase
@@ -34,6 +36,7 @@ class Runner:
     def __init__(self, ledger: LedgerWriter) -> None:
         self._ledger = ledger
         self._meter = UsageMeter()
+        self._bounds = Bounds()
         self._processors: dict[str, Processor] = {}
         self._broken_definitions = ""
 
@@ -64,9 +67,9 @@ class Runner:
     def _run_one(self, handed: Handed, link: WorkerLink) -> None:
         ledger = self._ledger
         ledger.load(handed.ticket)
-        self._meter.begin()
+        started_ns = self._meter.begin()
         try:
-            data = self._attempt(handed, link)
+            data = self._attempt(handed, link, started_ns)
         except BaseException as exc:  # noqa: BLE001 - user code; SystemExit is a failure too
             if link.is_cut_off:
                 _leave_forked(exc)
@@ -80,22 +83,34 @@ class Runner:
         link.finish(buffers)
         ledger.idle()
 
-    def _attempt(self, handed: Handed, link: WorkerLink) -> bytes:
+    def _attempt(self, handed: Handed, link: WorkerLink, started_ns: int) -> bytes:
         processor = self._processors.get(handed.type)
         if processor is None:
             raise _Unfit(ProcessorNotFoundError(handed.type))
         data = self._load(handed)
         DESK.lay_out(handed, data)
         self._ledger.phase(Phase.RUNNING)
-        value = _call(processor, data)
+        limits = processor.limits
+        if limits.is_held:
+            with self._bounds.held(limits, started_ns):
+                value = _call(processor, data)
+                if not link.is_cut_off:
+                    return self._pack(value, handed, limits)
+        else:
+            value = _call(processor, data)
         if link.is_cut_off:
             _leave_forked(None)
+        return self._pack(value, handed, limits)
+
+    def _pack(self, value: Any, handed: Handed, limits: Limits) -> bytes:
         self._ledger.phase(Phase.PICKLING)
-        return _dump(value, handed)
+        return _dump(value, handed, limits.max_result_bytes)
 
     def _load(self, handed: Handed) -> Any:
         try:
             return _loads(handed.payload)
+        except MemoryError:
+            raise
         except BaseException as exc:
             what = f"cannot unpickle the data of job {handed.id}"
             error = SerializationError(f"{what}: {type(exc).__name__}: {exc}")
@@ -105,8 +120,12 @@ class Runner:
     def _failed(self, handed: Handed, exc: BaseException, measured: Measured) -> list[bytes]:
         self._ledger.phase(Phase.PICKLING)
         note, retryable = "", False
+        outcome = _outcome_of(exc)
         if isinstance(exc, _Unfit):
             note, exc = exc.note, exc.error
+        elif outcome is not AttemptOutcome.ERROR:
+            # As if it had been killed: that has a budget, whatever is worth a retry else.
+            retryable = True
         else:
             retryable, note = _is_retryable(self._processors[handed.type], exc)
         error = describe_exception(exc, note)
@@ -114,6 +133,7 @@ class Runner:
             handed.ticket,
             measured,
             error,
+            outcome=outcome,
             retryable=retryable,
             retry_after=exc.delay if isinstance(exc, RetryLater) else None,
             discard=exc.reason if isinstance(exc, Discard) else None,
@@ -166,17 +186,31 @@ def _call(processor: Processor, data: Any) -> Any:
     return value
 
 
-def _dump(value: Any, handed: Handed) -> bytes:
+def _outcome_of(exc: BaseException) -> AttemptOutcome:
+    if isinstance(exc, SoftTimeoutError):
+        return AttemptOutcome.TIMEOUT
+    if isinstance(exc, MemoryError):
+        return AttemptOutcome.OUT_OF_MEMORY
+    return AttemptOutcome.ERROR
+
+
+def _dump(value: Any, handed: Handed, limit: int | None) -> bytes:
     what = f"the result of {handed.type!r}"
     try:
         data = dump_result(value, what)
     except SerializationError as exc:
         raise _Unfit(exc) from exc
+    except (SoftTimeoutError, MemoryError):
+        raise
     except BaseException as exc:
         error = SerializationError(f"cannot pickle {what}: {type_name(value)} raised {exc!r}")
         raise _Unfit(error) from exc
-    if len(data) > MAX_RESULT_BYTES:
-        raise _Unfit(SerializationError(f"{what} has {len(data)} bytes, too many to send"))
+    size = len(data)
+    if limit is not None and size > limit:
+        text = f"{what} has {size} bytes, more than max_result_bytes={limit}"
+        raise _Unfit(SerializationError(text))
+    if size > MAX_RESULT_BYTES:
+        raise _Unfit(SerializationError(f"{what} has {size} bytes, too many to send"))
     return data
 
 

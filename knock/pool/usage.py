@@ -54,8 +54,8 @@ class UsageMeter:
         self._reset()
         return _maxrss() <= before - _PROBE_BYTES // 2
 
-    def begin(self) -> None:
-        """Start an attempt."""
+    def begin(self) -> int:
+        """Start an attempt; return when (CLOCK_MONOTONIC, nanoseconds)."""
         self._started = now = monotonic_ns()
         self._is_sampled = now - self._sampled_at >= SAMPLE_NS
         if self._is_sampled:
@@ -63,6 +63,7 @@ class UsageMeter:
             self._reset()
             self._peak = self._before = self._rss()
         self._cpu = process_time_ns()
+        return now
 
     def end(self) -> Measured:
         """End the attempt and tell what it used."""

@@ -25,6 +25,7 @@ from knock.pool.process import (
     reseed,
 )
 from knock.pool.runner import Runner
+from knock.pool.signals import STACK_SIGNAL
 from knock.protocol.message import BootSettings, decode_boot, encode_boot_failed, encode_ready
 
 _BOOT_FAILED = 1
@@ -67,11 +68,13 @@ def _work(fds: WorkerFds, parent_pid: int) -> int:
     stderr = ScribbledStderr(fds.scribble)
     faulthandler.enable(fds.scribble)
     detach()
+    faulthandler.register(STACK_SIGNAL, fds.scribble, all_threads=True)
     die_with(parent_pid, fds.dead_man)
     make_main()
     reseed()
-    runner = Runner(LedgerWriter(fds.ledger))
-    link = WorkerLink(fds.channel, fds.permits, runner.define_more)
+    ledger = LedgerWriter(fds.ledger)
+    runner = Runner(ledger)
+    link = WorkerLink(fds.channel, fds.permits, ledger, runner.define_more)
     DESK.link = link
     settings, definitions = decode_boot(link.read_boot())
     _take_over(settings)

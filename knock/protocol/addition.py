@@ -15,6 +15,7 @@ from knock.errors import (
     ProcessorNotFoundError,
     ProtocolError,
     QueueClosedError,
+    SerializationError,
     StorageUnavailableError,
 )
 
@@ -26,6 +27,7 @@ _ERRORS = {
         ConfigError,
         ProcessorNotFoundError,
         QueueClosedError,
+        SerializationError,
         StorageUnavailableError,
     )
 }
@@ -40,6 +42,7 @@ def encode_additions(jobs: Sequence[JobSpec]) -> bytes:
             job.run_at,
             job.created_at,
             job.expires_at,
+            job.deadline,
             job.key,
             _told(job.options.timeout),
             _told(job.options.retry_attempts),
@@ -79,23 +82,25 @@ def decode_additions(body: bytes, first_id: int, now: float) -> list[JobSpec]:
 
 
 def _job(job_id: int, facts: list[Any], payload: bytes, now: float) -> JobSpec:
-    job_type, priority, run_at, created_at, expires_at, key, timeout, retry_attempts = facts
+    job_type, priority, run_at, created_at, expires_at, deadline, key, timeout, retries = facts
     if not isinstance(job_type, str) or not (key is None or isinstance(key, str)):
         raise ProtocolError("malformed addition: a type or key that is no text")
     options = JobOptions(
         timeout=timeout if timeout is None else _untold(timeout, float),
-        retry_attempts=_untold(retry_attempts, int),
+        retry_attempts=_untold(retries, int),
     )
+    later = now - float(created_at)
     return JobSpec(
         job_id,
         job_type,
         payload,
         int(Priority(priority)),
-        now + float(run_at) - float(created_at),
+        later + float(run_at),
         now,
-        None if expires_at is None else now + float(expires_at) - float(created_at),
+        None if expires_at is None else later + float(expires_at),
         key,
         options,
+        None if deadline is None else later + float(deadline),
     )
 
 

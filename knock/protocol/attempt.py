@@ -27,7 +27,14 @@ from knock.protocol.message import Kind
 _ENDED = struct.Struct("<QQQQQQB")
 _FAILED = struct.Struct("<dIIII")
 _EXACT, _RETRYABLE, _RETRY_AFTER, _DISCARD, _PICKLED = 1, 2, 4, 8, 16
-_ALL_FLAGS = 31
+_OVER_TIME, _OVER_MEMORY = 32, 64
+_OUTCOMES = {
+    0: AttemptOutcome.ERROR,
+    _OVER_TIME: AttemptOutcome.TIMEOUT,
+    _OVER_MEMORY: AttemptOutcome.OUT_OF_MEMORY,
+}
+_OUTCOME_FLAGS = {outcome: flag for flag, outcome in _OUTCOMES.items()}
+_ALL_FLAGS = 127
 
 
 class Measured(NamedTuple):
@@ -72,6 +79,7 @@ def encode_failure(
     measured: Measured,
     error: JobError,
     *,
+    outcome: AttemptOutcome = AttemptOutcome.ERROR,
     retryable: bool = True,
     retry_after: float | None = None,
     discard: str | None = None,
@@ -83,6 +91,7 @@ def encode_failure(
         | (0 if retry_after is None else _RETRY_AFTER)
         | (0 if discard is None else _DISCARD)
         | (0 if error.pickled is None else _PICKLED)
+        | _OUTCOME_FLAGS[outcome]
     )
     texts = [
         clip(error.type_name, MAX_NAME_BYTES),
@@ -101,7 +110,8 @@ def decode_failure(body: bytes, at: At) -> AttemptEnded:
     """Return the failure that a FAILURE frame tells."""
     ticket, usage, flags = _decode_usage(body, at)
     delay, *lengths = unpack(_FAILED, body, "failure", _ENDED.size)
-    if flags & ~_ALL_FLAGS or not 0.0 <= delay < math.inf:
+    outcome = _OUTCOMES.get(flags & (_OVER_TIME | _OVER_MEMORY))
+    if outcome is None or flags & ~_ALL_FLAGS or not 0.0 <= delay < math.inf:
         raise ProtocolError(f"malformed failure: flags {flags:#x}, delay {delay}")
     texts, rest = _decode_texts(body, lengths)
     if rest and not flags & _PICKLED:
@@ -114,7 +124,7 @@ def decode_failure(body: bytes, at: At) -> AttemptEnded:
     )
     return AttemptEnded(
         ticket,
-        AttemptOutcome.ERROR,
+        outcome,
         usage,
         error=error,
         retryable=bool(flags & _RETRYABLE),

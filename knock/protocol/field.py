@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from knock.errors import ProtocolError
+from knock.errors import ProtocolError, SerializationError
 
 MAX_NAME_BYTES = 1 << 10
 MAX_TEXT_BYTES = 1 << 14
@@ -40,3 +40,10 @@ def clip(text: str, limit: int) -> bytes:
     # (undecodable file names) have no UTF-8.
     data = text[:limit].encode("utf-8", "backslashreplace")
     return data if len(data) <= limit else data[:limit].decode("utf-8", "ignore").encode()
+
+
+def check_payload(data: bytes, max_bytes: int, label: str) -> None:
+    """Raise ``SerializationError`` for a pickled item of more than ``max_bytes``."""
+    if len(data) > max_bytes:
+        text = f"{label} has {len(data)} bytes when pickled, more than max_payload_bytes"
+        raise SerializationError(f"{text}={max_bytes}")

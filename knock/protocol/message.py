@@ -68,7 +68,7 @@ FROM_WORKER = frozenset(
 # --- to a worker ----------------------------------------------------------------------------------
 
 _U32 = struct.Struct("<I")
-_JOB = struct.Struct("<QqIi?dHQ")
+_JOB = struct.Struct("<QqIi?ddHQ")
 _CALL_HEAD = struct.Struct("<QQ")
 
 
@@ -112,6 +112,7 @@ class Handed(NamedTuple):
     priority: int
     is_guarded: bool
     created_at: float
+    deadline: float | None
     type: str
     payload: bytes
 
@@ -132,6 +133,7 @@ def encode_jobs(dispatches: Sequence[Dispatch]) -> list[bytes]:
                 job.priority,
                 dispatch.is_guarded,
                 job.created_at,
+                job.deadline or 0.0,
                 len(name),
                 len(payload),
             )
@@ -154,14 +156,15 @@ def decode_jobs(body: bytes) -> list[Handed]:
     unpack, size, start, end = _JOB.unpack_from, _JOB.size, 0, len(body)
     while start < end:
         try:
-            ticket, job_id, attempt, priority, guarded, at, named, length = unpack(body, start)
+            ticket, job_id, attempt, priority, guarded, at, due, named, length = unpack(body, start)
         except struct.error as exc:
             raise ProtocolError(f"malformed jobs: {exc}") from None
         middle = start + size + named
         name = body[start + size : middle].decode()
         start = middle + length
         payload = body[middle:start]
-        jobs.append(Handed(ticket, job_id, attempt, priority, guarded, at, name, payload))
+        handed = Handed(ticket, job_id, attempt, priority, guarded, at, due or None, name, payload)
+        jobs.append(handed)
     return jobs
 
 

@@ -45,6 +45,13 @@ class Queue(Enquiries):
             uncharged; None is no circuit breaker.
         breaker: Everything about circuit breakers, instead of the threshold.
         timeout: Seconds that one attempt may run; None is no limit.
+        soft_timeout: Seconds after which ``SoftTimeoutError`` is raised in a running job.
+        stall_timeout: Seconds that a job may run without a call of ``job.progress``.
+        memory_limit: Resident memory that one attempt may use, with its child processes: bytes,
+            or text such as ``"512MiB"``. A job that wants more meets ``MemoryError``; one that
+            has more is killed.
+        max_result_bytes: How large a result may be when pickled; None is no limit.
+        max_payload_bytes: How large the data of a job may be when pickled; None is no limit.
         supervisor: Where dispatching is done: in a ``"process"`` of its own, or in a ``"thread"``.
         start_method: ``"forkserver"``, ``"spawn"`` or ``"fork"``; None is the first.
         initializer: Called in each worker before its first job.
@@ -70,6 +77,11 @@ class Queue(Enquiries):
         circuit_breaker_threshold: int | None = 5,
         breaker: BreakerPolicy | Unset | None = UNSET,
         timeout: float | None = None,
+        soft_timeout: float | None = None,
+        stall_timeout: float | None = None,
+        memory_limit: int | str | None = None,
+        max_result_bytes: int | str | None = None,
+        max_payload_bytes: int | str | None = None,
         supervisor: Literal["process", "thread"] = "process",
         start_method: Literal["forkserver", "spawn", "fork"] | None = None,
         initializer: Callable[..., object] | None = None,
@@ -84,6 +96,10 @@ class Queue(Enquiries):
             JobPolicy(),
             PolicyOptions(
                 timeout=timeout,
+                soft_timeout=soft_timeout,
+                stall_timeout=stall_timeout,
+                memory_limit=memory_limit,
+                max_result_bytes=max_result_bytes,
                 retry_attempts=retry_attempts,
                 retry_delay=retry_delay,
                 retry_delay_max=retry_delay_max,
@@ -106,6 +122,7 @@ class Queue(Enquiries):
                 preload=preload,
             ),
             retention=config.seconds("retention", retention, allow_none=True),
+            max_payload_bytes=config.optional_size("max_payload_bytes", max_payload_bytes),
         )
         chosen = choose_storage(storage)
         used = InMemoryStorage() if chosen is None else chosen
@@ -171,6 +188,7 @@ class Queue(Enquiries):
         priority: str | Priority = "normal",
         delay: float = NO_DELAY,
         expires_in: float | None = None,
+        deadline: float | None = None,
         key: str | None = None,
         timeout: float | Unset | None = UNSET,
         retry_attempts: int | Unset = UNSET,
@@ -183,6 +201,8 @@ class Queue(Enquiries):
             priority: ``"high"``, ``"normal"`` or ``"low"``; first in, first out inside one.
             delay: Seconds before which it does not start.
             expires_in: Seconds after which it is dead if it has not started.
+            deadline: Seconds after which it is dead if it has not ended: it is not started any
+                more, not tried again, and killed if it runs.
             key: While a job with this key is stored, nothing is added and the id is that one's.
             timeout: As in ``process``, for this job.
             retry_attempts: As in ``process``, for this job.
@@ -199,6 +219,7 @@ class Queue(Enquiries):
             priority=priority,
             delay=delay,
             expires_in=expires_in,
+            deadline=deadline,
             timeout=timeout,
             retry_attempts=retry_attempts,
         )

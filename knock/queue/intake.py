@@ -21,6 +21,7 @@ class AddOptions(TypedDict, total=False):
     priority: str | Priority
     delay: float
     expires_in: float | None
+    deadline: float | None
     timeout: float | Unset | None
     retry_attempts: int | Unset
 
@@ -33,16 +34,17 @@ class Terms:
     priority: int
     delay: float = 0.0
     expires_in: float | None = None
+    deadline: float | None = None
     options: JobOptions = NO_OPTIONS
 
 
 class Intake:
     """Makes job requests. Not thread-safe, but for ``terms``."""
 
-    def __init__(self, clock: Clock, first_id: int) -> None:
+    def __init__(self, clock: Clock, first_id: int, max_payload_bytes: int | None) -> None:
         self._clock = clock
         self._ids = itertools.count(first_id)
-        self._pickler = ItemPickler()
+        self._pickler = ItemPickler(max_payload_bytes)
         self._plain: dict[tuple[str, object], Terms] = {}
         self.job_types: set[str] = set()
 
@@ -53,6 +55,7 @@ class Intake:
         priority: str | Priority = "normal",
         delay: float = NO_DELAY,
         expires_in: float | None = None,
+        deadline: float | None = None,
         timeout: float | Unset | None = UNSET,
         retry_attempts: int | Unset = UNSET,
     ) -> Terms:
@@ -65,7 +68,7 @@ class Intake:
         is_plain = (
             type(job_type) is type(priority) is str
             and delay is NO_DELAY
-            and expires_in is None
+            and expires_in is deadline is None
             and timeout is retry_attempts is UNSET
         )
         if is_plain:
@@ -77,6 +80,7 @@ class Intake:
             priority=int(config.priority(priority)),
             delay=config.seconds("delay", delay),
             expires_in=config.seconds("expires_in", expires_in, allow_none=True),
+            deadline=config.timeout("deadline", deadline),
             options=_check_options(timeout, retry_attempts),
         )
         self.job_types.add(terms.job_type)
@@ -117,7 +121,10 @@ class Intake:
             return self._pickler.dumps(items[index], f"data[{index}]")
 
     def _spec(self, terms: Terms, payload: bytes, key: str | None, now: float) -> JobSpec:
-        expires_in = terms.expires_in
+        expires_in, deadline = terms.expires_in, terms.deadline
+        if deadline is not None and (expires_in is None or deadline < expires_in):
+            # There is no use in starting it then.
+            expires_in = deadline
         return JobSpec(
             next(self._ids),
             terms.job_type,
@@ -128,6 +135,7 @@ class Intake:
             None if expires_in is None else now + expires_in,
             key,
             terms.options,
+            None if deadline is None else now + deadline,
         )
 
     def take_definitions(self) -> tuple[bytes, ...]:

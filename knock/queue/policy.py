@@ -15,12 +15,17 @@ class PolicyOptions(TypedDict, total=False):
 
     ``retry_attempts`` retries, so one run more. ``retry_crashes`` and ``retry_oom`` None:
     ``min(retry_attempts, 2)``. ``retry_delay`` doubles with each retry, up to ``retry_delay_max``.
-    ``timeout`` None: no limit. ``circuit_breaker_threshold`` consecutive failures open the type's
-    breaker, None: it has none; ``breaker`` sets all that a breaker can do, instead.
+    ``timeout`` None: no limit; ``soft_timeout``, ``stall_timeout``, ``memory_limit`` and
+    ``max_result_bytes`` too, see ``Queue``. ``circuit_breaker_threshold`` consecutive failures open
+    the type's breaker, None: it has none; ``breaker`` sets all that a breaker can do, instead.
     ``max_concurrency`` bounds how many jobs of the type run at once, None: not at all.
     """
 
     timeout: float | Unset | None
+    soft_timeout: float | Unset | None
+    stall_timeout: float | Unset | None
+    memory_limit: int | str | Unset | None
+    max_result_bytes: int | str | Unset | None
     retry_attempts: int | Unset
     retry_delay: float | Unset
     retry_delay_max: float | Unset
@@ -42,6 +47,16 @@ _RETRY_OPTIONS = (
 )
 
 
+_OWN_OPTIONS = (
+    "timeout",
+    "soft_timeout",
+    "stall_timeout",
+    "memory_limit",
+    "max_result_bytes",
+    "max_concurrency",
+)
+
+
 def build_policy(base: JobPolicy, options: PolicyOptions) -> JobPolicy:
     """Return ``base`` with the given options instead of its own.
 
@@ -55,8 +70,9 @@ def build_policy(base: JobPolicy, options: PolicyOptions) -> JobPolicy:
         base,
         retry=replace(base.retry, **{k: checked[k] for k in _RETRY_OPTIONS if k in checked}),
         breaker=_build_breaker(base.breaker, checked),
-        **{k: checked[k] for k in ("timeout", "max_concurrency") if k in checked},
+        **{name: checked[name] for name in _OWN_OPTIONS if name in checked},
     )
+    config.check_soft_timeout(policy.soft_timeout, policy.timeout)
     config.check_retry_delays(policy.retry.retry_delay, policy.retry.retry_delay_max)
     return policy
 
@@ -120,6 +136,10 @@ def _breaker(name: str, value: object) -> BreakerPolicy | None:
 
 _CHECKS: Mapping[str, Callable[[str, object], object]] = {
     "timeout": config.timeout,
+    "soft_timeout": config.timeout,
+    "stall_timeout": config.timeout,
+    "memory_limit": config.memory_limit,
+    "max_result_bytes": config.optional_size,
     "retry_attempts": _count,
     "retry_delay": _delay,
     "retry_delay_max": _delay,

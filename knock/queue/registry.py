@@ -10,6 +10,7 @@ from knock.core.policy import JobPolicy
 from knock.errors import ConfigError
 from knock.pool.definition import Processor, RetryOn, Style, check_retry_on
 from knock.queue.policy import PolicyOptions, build_policy
+from knock.supervisor.setup import limits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Registry:
             ConfigError: ``fn`` cannot be called with a job.
         """
         _check_function(registration.job_type, fn)
-        return Processor(fn, Style.JOB, registration.retry_on)
+        limits = limits_of(registration.policy)
+        return Processor(fn, Style.JOB, registration.retry_on, limits)
 
     def add(self, registration: Registration, processor: Processor) -> None:
         """Register a processor, in place of an earlier one of that type."""

@@ -51,7 +51,8 @@ class Runtime:
         self.desk: Desk = desk
         self.clock = clock
         self.registry = registry
-        self.intake = Intake(clock, desk.first_id())
+        limit = None if settings is None else settings.max_payload_bytes
+        self.intake = Intake(clock, desk.first_id(), limit)
         self.handlers = Handlers()
         self.leftovers = Leftovers(desk)
         self.is_paused = False

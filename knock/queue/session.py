@@ -46,6 +46,7 @@ class Settings:
 
     setup: Setup
     retention: float | None
+    max_payload_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +284,7 @@ def open_session(
         policies=known.policies,
         definitions=known.definitions,
         retention=settings.retention,
+        max_payload_bytes=settings.max_payload_bytes,
     )
     client = start_supervisor(options, storage, settings.setup.place)
     return Session(client, storage, clock, handlers, on_end)

@@ -35,6 +35,12 @@ class BatchSettings(TypedDict, total=False):
 
     ``workers``: processes; None is one for each core that this process may use.
     ``timeout``: running time of one attempt, then it is killed; None is no limit.
+    ``soft_timeout``: running time after which ``SoftTimeoutError`` is raised in the job.
+    ``stall_timeout``: how long a job may run without a call of ``knock.current_job().progress``.
+    ``memory_limit``: resident memory that one attempt may use, with its child processes: bytes, or
+    text such as ``"512MiB"``; a job that wants more meets ``MemoryError``, one that has more is
+    killed. ``max_result_bytes``, ``max_payload_bytes``: how large a result, or an item, may be when
+    pickled; None is no limit.
     ``retry_attempts``: retries after an exception or a timeout; ``retry_delay`` before the first,
     at least, doubling up to ``retry_delay_max``, plus up to half of it by chance; ``retry_on``:
     the exception classes, or a function of the exception, that are worth a retry.
@@ -59,6 +65,11 @@ class BatchSettings(TypedDict, total=False):
 
     workers: int | None
     timeout: float | None
+    soft_timeout: float | None
+    stall_timeout: float | None
+    memory_limit: int | str | None
+    max_result_bytes: int | str | None
+    max_payload_bytes: int | str | None
     retry_attempts: int
     retry_delay: float
     retry_delay_max: float
@@ -87,6 +98,11 @@ class BatchSettings(TypedDict, total=False):
 _DEFAULTS: dict[str, Any] = {
     "workers": None,
     "timeout": None,
+    "soft_timeout": None,
+    "stall_timeout": None,
+    "memory_limit": None,
+    "max_result_bytes": None,
+    "max_payload_bytes": None,
     "retry_attempts": 0,
     "retry_delay": 1.0,
     "retry_delay_max": 300.0,

@@ -41,6 +41,7 @@ from knock.supervisor.messages import (
     Subscribe,
 )
 from knock.supervisor.options import SupervisorOptions
+from knock.supervisor.setup import limits_of
 from knock.supervisor.start import start_supervisor
 
 # Seconds that running jobs get to finish after the first Ctrl-C.
@@ -73,7 +74,14 @@ class Batch:
         job_type = job_type_of(fn)
         self._archive = archive = Archive(options.storage, clock)
         keys = Keys(archive.storage, full_name_of(fn), options.key) if options.key else None
-        self.feed = Feed(iterables, job_type, clock, archive.first_id, keys)
+        self.feed = Feed(
+            iterables,
+            job_type,
+            clock,
+            archive.first_id,
+            keys,
+            max_payload_bytes=options.max_payload_bytes,
+        )
         self.total = length_of(iterables)
         self._stop_rule = options.stop_rule(self.total)
         self.shield = shield
@@ -108,7 +116,8 @@ class Batch:
         options, fn, job_type = self._options, self._fn, self._job_type
         if options.seed is not None:
             fn = Seeded(fn, options.seed, self._first_id)
-        processor = Processor(fn, self.feed.style, options.retry_on)
+        limits = limits_of(options.policy)
+        processor = Processor(fn, self.feed.style, options.retry_on, limits)
         settings = SupervisorOptions(
             workers=options.setup.workers,
             pool=options.setup.pool_settings({job_type: processor}),

@@ -67,13 +67,15 @@ class Feed:
         job_type: str,
         clock: Clock,
         first_id: int,
-        keys: Keys | None,
+        keys: Keys | None = None,
+        *,
+        max_payload_bytes: int | None = None,
     ) -> None:
         self._job_type = job_type
         self._clock = clock
         self._first_id = first_id
         self._keys = keys
-        self._pickler = ItemPickler()
+        self._pickler = ItemPickler(max_payload_bytes)
         is_single = len(iterables) == 1
         self.style = Style.ITEM if is_single else Style.CALL
         self._items: Iterator[Any] = (

@@ -25,6 +25,7 @@ class BatchOptions:
     storage: Storage | None
     key: KeyFunction | None
     seed: int | None
+    max_payload_bytes: int | None
     progress: bool | None
 
     def stop_rule(self, total: int | None) -> StopRule | None:
@@ -38,6 +39,11 @@ def check_options(
     *,
     workers: int | None,
     timeout: float | None,
+    soft_timeout: float | None,
+    stall_timeout: float | None,
+    memory_limit: int | str | None,
+    max_result_bytes: int | str | None,
+    max_payload_bytes: int | str | None,
     retry_attempts: int,
     retry_delay: float,
     retry_delay_max: float,
@@ -71,6 +77,15 @@ def check_options(
         retry_delay_max=config.seconds("retry_delay_max", retry_delay_max),
     )
     config.check_retry_delays(retry.retry_delay, retry.retry_delay_max)
+    policy = JobPolicy(
+        timeout=config.timeout("timeout", timeout),
+        soft_timeout=config.timeout("soft_timeout", soft_timeout),
+        stall_timeout=config.timeout("stall_timeout", stall_timeout),
+        memory_limit=config.memory_limit("memory_limit", memory_limit),
+        max_result_bytes=config.optional_size("max_result_bytes", max_result_bytes),
+        retry=retry,
+    )
+    config.check_soft_timeout(policy.soft_timeout, policy.timeout)
     failures, rate = _check_stop(on_error, stop_after)
     chosen = choose_storage(storage)
     if progress not in (None, True, False):
@@ -84,13 +99,14 @@ def check_options(
             initargs=initargs,
             preload=preload,
         ),
-        policy=JobPolicy(timeout=config.timeout("timeout", timeout), retry=retry),
+        policy=policy,
         retry_on=check_retry_on(retry_on),
         stop_failures=failures,
         stop_rate=rate,
         storage=chosen,
         key=_check_key(key, chosen),
         seed=None if seed is None else config.count("seed", seed, maximum=(1 << 63) - 1),
+        max_payload_bytes=config.optional_size("max_payload_bytes", max_payload_bytes),
         progress=progress,
     )
 

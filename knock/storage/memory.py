@@ -191,7 +191,7 @@ class InMemoryStorage:
             if dead is None:
                 continue
             # A new entry: the old one may still be a tombstone in its lane.
-            entry = Entry(replace(dead.spec, run_at=now, expires_at=None), now)
+            entry = Entry(replace(dead.spec, run_at=now, expires_at=None, deadline=None), now)
             entry.state = _REQUEUED
             entry.token = dead.token
             entry.attempts = dead.attempts

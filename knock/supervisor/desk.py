@@ -25,6 +25,7 @@ from knock.errors import (
 from knock.pool.pool import Pool
 from knock.protocol import message as wire
 from knock.protocol.addition import ADD_VERB, decode_additions, encode_ids, encode_refusal
+from knock.protocol.field import check_payload
 from knock.storage.base import Storage
 from knock.supervisor.arrears import Arrears, added
 from knock.supervisor.messages import (
@@ -83,6 +84,7 @@ class Desk:
         self._outage = outage
         self._arrears = arrears
         self._types = set(options.policies)
+        self._max_payload_bytes = options.max_payload_bytes
         self._idle_requests: list[int] = []
         self._next_id = max(FIRST_ID_OF_JOBS, int(options.clock.now() * _IDS_PER_SECOND))
         self._is_paused = False
@@ -266,3 +268,5 @@ class Desk:
         for job in jobs:
             if job.type not in self._types:
                 raise ProcessorNotFoundError(job.type)
+            if self._max_payload_bytes is not None:
+                check_payload(job.payload, self._max_payload_bytes, "data")

@@ -20,6 +20,7 @@ from knock.core.commands import (
     SettleJobs,
     StartWorker,
     StopWorker,
+    WarnWorker,
 )
 from knock.core.events import (
     ClaimFailed,
@@ -218,8 +219,10 @@ class Supervisor:
                 events.extend(pool.revoke(worker, generation, tickets))
             case KillWorker(worker, generation, ticket, cause):
                 events.extend(pool.kill(worker, generation, ticket, cause))
-            case ReadLedgers(workers):
-                events.append(pool.read_ledgers(workers))
+            case WarnWorker(worker, generation, ticket):
+                pool.warn(worker, generation, ticket)
+            case ReadLedgers(workers, weighed):
+                events.append(pool.read_ledgers(workers, weighed))
             case ResumeType(worker, generation, job_type):
                 pool.resume_type(worker, generation, job_type)
             case StartWorker(worker, generation):

@@ -16,7 +16,8 @@ class SupervisorOptions:
     ever, 0 until they were told. Dead ones are kept until purged, unless ``keeps_dead`` is False:
     then they are treated alike.
     ``outbox_limit``: with so many ``Finished`` records not yet consumed nothing new is
-    dispatched; None is no limit. ``seed`` seeds the jitter, None from the system.
+    dispatched; None is no limit. ``max_payload_bytes`` bounds the pickled data of jobs that jobs
+    add. ``seed`` seeds the jitter, None from the system.
     ``definitions`` were handed out by an ``ItemPickler`` for jobs that the storage already holds.
     """
 
@@ -29,4 +30,5 @@ class SupervisorOptions:
     retention: float | None = None
     keeps_dead: bool = True
     outbox_limit: int | None = None
+    max_payload_bytes: int | None = None
     seed: int | None = None

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from knock import config
 from knock.config import StartMethod
+from knock.core.policy import JobPolicy
 from knock.errors import ConfigError
-from knock.pool.definition import Processor, dump_definitions
+from knock.pool.definition import Limits, Processor, dump_definitions
 from knock.pool.settings import PoolSettings
 from knock.supervisor.client import Place, check_place
 
@@ -63,6 +64,15 @@ def check_setup(
         initializer=initializer,
         initargs=_check_arguments(initargs),
         preload=_check_preload(preload),
+    )
+
+
+def limits_of(policy: JobPolicy) -> Limits:
+    """Return what the workers themselves hold the jobs of a type to."""
+    return Limits(
+        soft_timeout=policy.soft_timeout,
+        memory_limit=policy.memory_limit,
+        max_result_bytes=policy.max_result_bytes,
     )
 
 

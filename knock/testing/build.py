@@ -42,6 +42,7 @@ def a_full_job(job_id: int = 1, **changes: Any) -> JobSpec:
         "expires_at": NOW + 1e6,
         "key": f"key of {job_id}",
         "options": JobOptions(timeout=2.5, retry_attempts=0),
+        "deadline": NOW + 1e7,
     }
     return a_job(job_id, **(fields | changes))
 

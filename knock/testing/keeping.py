@@ -104,7 +104,7 @@ class KeepContract:
         storage.enqueue([a_full_job()], now=NOW)
         storage.settle([settlement(claim_one(storage), JobState.DEAD)], now=NOW)
         storage.requeue([1], now=NOW + 5.0)
-        expected = replace(a_full_job(), run_at=NOW + 5.0, expires_at=None)
+        expected = replace(a_full_job(), run_at=NOW + 5.0, expires_at=None, deadline=None)
         assert record(storage).spec == expected
         assert claim_one(storage, now=NOW + 5.0).job == expected
 

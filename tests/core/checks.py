@@ -71,6 +71,7 @@ class Checks:
             cmd.StartWorker: self._start_worker,
             cmd.StopWorker: lambda command, now: pool.stop(command),
             cmd.KillWorker: self._kill_worker,
+            cmd.WarnWorker: lambda command, now: pool.warn(command, self.policies),
             cmd.ResumeType: lambda command, now: pool.resume_type(command),
             cmd.RevokePermits: lambda command, now: pool.revoke(command),
             cmd.ReadLedgers: lambda command, now: pool.read_ledgers(command),
@@ -184,8 +185,11 @@ class Checks:
             run.looks += not hand.revoking  # else the machine may not believe what it sees
             if run.seen_at is None:
                 run.seen_at = now
-            if reading.ticket == run.ticket and run.shown_at is None:
-                run.shown_at = now
+            if reading.ticket == run.ticket:
+                run.shown_at = now if run.shown_at is None else run.shown_at
+                run.sign_seen = reading.progress_at
+                run.rss_seen = reading.rss_bytes or 0
+                run.is_weighed |= reading.rss_bytes is not None
 
     def _cancel_requested(self, event: ev.CancelRequested, now: float) -> None:
         for job_id in event.job_ids:

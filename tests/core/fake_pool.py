@@ -5,12 +5,16 @@ from random import Random
 
 from knock.core import commands as cmd, events as ev
 from knock.core.job import AttemptOutcome, Death, JobError, Usage
+from knock.core.policy import JobPolicy
 from tests.core.fake_worker import BOOTING, DEAD, READY, Hand, Run
 from tests.core.truth import EPSILON, Job
 
 ERROR = JobError(type_name="ValueError", message="no", traceback="")
 KILLED_AS = {
     cmd.KillCause.TIMEOUT: AttemptOutcome.TIMEOUT,
+    cmd.KillCause.STALLED: AttemptOutcome.TIMEOUT,
+    cmd.KillCause.DEADLINE: AttemptOutcome.TIMEOUT,
+    cmd.KillCause.MEMORY: AttemptOutcome.OUT_OF_MEMORY,
     cmd.KillCause.CANCELLED: AttemptOutcome.CANCELLED,
     cmd.KillCause.RELEASED: AttemptOutcome.RELEASED,
 }
@@ -26,7 +30,7 @@ class FakePool:
         self.readings: list = []  # and what was said by processes that are gone
         self.sickness: dict[str, float] = {}  # the share of jobs of a type that fail
         self.is_calm = False  # faults have ended
-        self.boot_failures = 0.1
+        self.boot_failures = rng.choice([0.1, 0.1, 0.4])
         self.is_starved = False  # no process can be made
         self.hangs = rng.choice([0.02, 0.02, 0.1])  # the share of jobs that never end
         self.wall_seconds = rng.choice([None, 1e-5, 1e-3])  # what jobs say of themselves
@@ -124,6 +128,9 @@ class FakePool:
         job.ended = None
 
     def _run_on(self, hand: Hand, run: Run, chance: float) -> None:
+        if run.started_at is not None and self.rng.random() < 0.2:
+            run.progress_at = self.now
+            run.rss += int(self.rng.random() * 60)
         if run.started_at is None:
             if chance < 0.85 or self.is_calm:
                 run.started_at = self.now
@@ -281,19 +288,45 @@ class FakePool:
                 hand.told.append(ev.KillDropped(hand.number, hand.generation, command.ticket))
                 return
             assert run is None or run.ticket == command.ticket, "the wrong job is killed"
-            if command.cause is cmd.KillCause.TIMEOUT and run is not None:
-                self._check_limit(run, policies)
+            if run is not None:
+                self._check_limit(run, command.cause, policies[run.job.spec.type])
         self.die(hand, Death(signal=9), command.cause)
 
-    def _check_limit(self, run: Run, policies: dict) -> None:
-        timeout = run.job.timeout(policies)
-        assert timeout is not None, "a job without a limit is killed"
-        since = run.taken_at
+    def _check_limit(self, run: Run, cause: cmd.KillCause, policy: JobPolicy) -> None:
+        if cause is cmd.KillCause.MEMORY:
+            assert policy.memory_limit is not None, "a job without a limit is killed"
+            assert run.rss_seen > policy.memory_limit, "a job is killed though it is small"
+            return
+        if cause is cmd.KillCause.DEADLINE:
+            assert run.job.spec.deadline is not None, "a job without a deadline is killed"
+            assert self.now >= run.job.spec.deadline, "a job is killed before its deadline"
+            return
+        limit, since = None, self._since(run)
+        if cause is cmd.KillCause.TIMEOUT:
+            limit = run.job.timeout({run.job.spec.type: policy})
+        elif cause is cmd.KillCause.STALLED:
+            limit, since = policy.stall_timeout, max(since, run.sign_seen)
+        else:
+            return
+        assert limit is not None, "a job without a limit is killed"
+        assert self.now - since >= limit - EPSILON, "a job is killed before its limit"
+
+    @staticmethod
+    def _since(run: Run) -> float:
+        """The earliest moment from which the machine may count."""
         if not run.is_honest:
-            since = run.sent_at
-        elif run.shown_at is not None:
-            since = run.started_at
-        assert self.now - since >= timeout - EPSILON, "a job is killed before its limit"
+            return run.sent_at
+        return run.taken_at if run.shown_at is None else run.started_at
+
+    def warn(self, command: cmd.WarnWorker, policies: dict) -> None:
+        hand = self.hand(command.worker, command.generation)
+        run = hand.view[command.ticket]
+        soft = policies[run.job.spec.type].soft_timeout
+        assert soft is not None, "a job without a soft limit is warned"
+        assert not run.is_warned, "a job is warned twice"
+        assert run.shown_at is not None, "a job is warned whose start nobody has seen"
+        assert self.now - self._since(run) >= soft - EPSILON, "a job is warned too early"
+        run.is_warned = True
 
     def _allow_cause(self, hand: Hand, command: cmd.KillWorker) -> None:
         """It died by itself before the kill: the machine may take the one for the other."""
@@ -315,7 +348,9 @@ class FakePool:
             hand.looks.append(run)
             reading = ev.Reading(0, 0.0, len(hand.permits))
             if run is not None and run.started_at is not None:
-                reading = ev.Reading(run.ticket, run.started_at, len(hand.permits))
+                rss = run.rss if worker in command.weighed else None
+                left = len(hand.permits)
+                reading = ev.Reading(run.ticket, run.started_at, left, run.progress_at, rss)
             readings[worker] = (hand.generation, reading)
         self.readings.append(ev.LedgersRead(readings))
 
@@ -326,8 +361,7 @@ class FakePool:
         run = hand.running
         if run is None or hand.phase is not READY or hand.kill is not None or hand.looks:
             return None
-        timeout = run.job.timeout(policies)
-        if timeout is None or run.ticket != next(iter(hand.view)):
+        if run.ticket != next(iter(hand.view)):
             return None
         since = max(hand.touched_at, run.sent_at)
         if run.seen_at is not None:
@@ -336,6 +370,23 @@ class FakePool:
             since = max(since, run.started_at)
         elif run.shown_at is not None:
             since = max(since, run.shown_at)
-        # A look that showed no start may have been told late, or not be believed.
-        again = 0.01 if run.is_honest and run.shown_at is not None else timeout
-        return max(since + timeout, hand.looked_at + again) + EPSILON
+        return self._latest_look(hand, run, since, policies)
+
+    def _latest_look(self, hand: Hand, run: Run, since: float, policies: dict) -> float | None:
+        policy = policies[run.job.spec.type]
+        is_shown = run.is_honest and run.shown_at is not None
+        looks = []
+        sign = max(since, run.progress_at)
+        for start, limit in (
+            (since, run.job.timeout(policies)),
+            (sign, policy.stall_timeout),
+            (since, None if run.is_warned else policy.soft_timeout),
+            (since, None if policy.memory_limit is None else 0.05),
+        ):
+            if limit is not None:
+                # A look that showed no start may have been told late, or not be believed.
+                again = 0.01 if is_shown and policy.memory_limit is None else max(limit, 0.05)
+                looks.append(max(start + limit, hand.looked_at + again))
+        if run.job.spec.deadline is not None:
+            looks.append(max(run.job.spec.deadline, since, hand.looked_at + 0.05))
+        return min(looks) + EPSILON if looks else None

@@ -213,6 +213,13 @@ class FakeStorage:
         policy = self.policies[job.spec.type]
         spent, delay, is_dead = job.after(settlement.attempt.outcome, policy)
         assert settlement.spent == spent, f"{settlement.spent} is spent instead of {spent}"
+        deadline, now = job.spec.deadline, job.heard_at
+        if not is_dead and deadline is not None:
+            # By chance the delay may be longer, up to half of it.
+            is_dead = settlement.state is JobState.DEAD
+            assert is_dead or deadline > now + delay, "a retry after the deadline"
+            assert not is_dead or deadline <= now + 1.5 * delay + EPSILON, "given up too early"
+            assert not is_dead or settlement.reason == "deadline", "the reason is not told"
         state = JobState.DEAD if is_dead else JobState.QUEUED
         assert settlement.state is state, f"{settlement.state} instead of {state}"
         if is_dead:

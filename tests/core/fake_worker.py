@@ -17,11 +17,17 @@ class Run:
         "is_guarded",
         "is_honest",
         "is_known",
+        "is_warned",
+        "is_weighed",
         "job",
         "looks",
+        "progress_at",
+        "rss",
+        "rss_seen",
         "seen_at",
         "sent_at",
         "shown_at",
+        "sign_seen",
         "started_at",
         "taken_at",
         "ticket",
@@ -39,6 +45,9 @@ class Run:
         self.looks = 0  # answers to the machine that showed it
         self.seen_at: float | None = None  # when the machine first heard that it is taken
         self.shown_at: float | None = None  # ... and of the start
+        self.progress_at = self.sign_seen = 0.0  # its last progress, and what of it was heard
+        self.rss = self.rss_seen = 0  # the same of its memory
+        self.is_warned = self.is_weighed = False
 
 
 class Hand:

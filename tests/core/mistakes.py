@@ -1,24 +1,7 @@
 """One-line mistakes in ``knock/core``; ``tests.mutants`` lets the simulation find them."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """A mistake: in ``knock/core/<module>.py`` the text ``old``, found once, becomes ``new``."""
-
-    name: str
-    module: str
-    old: str
-    new: str
-
-    def mutate(self, source: str) -> str:
-        """Return the source with the mistake in it."""
-        count = source.count(self.old)
-        if count != 1:
-            raise ValueError(f"{self.name}: the text is {count} times in {self.module}.py")
-        return source.replace(self.old, self.new)
-
+from tests.core.mistakes_with_limits import LIMIT_MUTANTS
+from tests.core.mutant import Mutant
 
 MUTANTS = [
     # --- what is counted ---
@@ -351,4 +334,5 @@ MUTANTS = [
         "            kind.holders -= 1",
         "            pass",
     ),
+    *LIMIT_MUTANTS,
 ]

@@ -6,7 +6,7 @@ from knock.core.machine import Machine
 from tests.core.checks import Checks
 from tests.core.fake_pool import FakePool
 from tests.core.fake_storage import FakeStorage
-from tests.core.fake_worker import READY, Hand
+from tests.core.fake_worker import READY, Hand, Run
 
 MAX_RETURNS = 6
 
@@ -68,7 +68,9 @@ class Promises:
         """What was taken back does not go straight back, again and again."""
         worker, jobs = self.known.returned
         self.known.returned = (0, [])
-        is_pointless = self.known.sent_to.get(worker, set()) >= {job.spec.id for job in jobs}
+        sent, back = self.known.sent_to.get(worker, set()), {job.spec.id for job in jobs}
+        # What went ahead of them was a reason; there may be many of that, one after the other.
+        is_pointless = back and sent == back
         for job in jobs:
             # Once in a while the idle worker that it was meant for has found other work.
             job.returns = job.returns + 1 if is_pointless else 0
@@ -109,11 +111,29 @@ class Promises:
             if hand is None or hand.generation != generation or hand.kill is not None:
                 continue
             run = hand.view.get(reading.ticket)
-            timeout = None if run is None else run.job.timeout(self.known.policies)
-            if timeout is not None and run.is_honest:
-                since = max(reading.started_at, run.sent_at)
-                assert since + timeout > now, "a job over its limit is not killed"
+            if run is not None and run.is_honest:
+                self._check_limits(run, reading, now)
             self._check_hang(hand, now)
+
+    def _check_limits(self, run: Run, reading: ev.Reading, now: float) -> None:
+        """What the machine has just seen of a job is within all limits, or it is warned."""
+        policy, job = self.known.policies[run.job.spec.type], run.job
+        since = max(reading.started_at, run.sent_at)
+        sign = max(since, reading.progress_at)
+        for start, limit in (
+            (since, job.timeout(self.known.policies)),
+            (sign, policy.stall_timeout),
+        ):
+            assert limit is None or start + limit > now, "a job over its limit is not killed"
+        deadline, soft = job.spec.deadline, policy.soft_timeout
+        assert deadline is None or deadline > now, "a job runs on after its deadline"
+        rss = 0 if reading.rss_bytes is None else reading.rss_bytes
+        is_small = policy.memory_limit is None or rss <= policy.memory_limit
+        # A look that was meant for another job weighs nothing.
+        is_weighed = run.is_weighed or policy.memory_limit is None
+        assert is_weighed or run.looks < 4, "a job's memory is never looked at"
+        assert is_small, "a job over its memory limit is not killed"
+        assert soft is None or since + soft > now or run.is_warned, "a job is not warned"
 
     def _check_hang(self, hand: Hand, now: float) -> None:
         """A job whose ledger tells nothing, or lies, has no more than three times its limit."""

@@ -17,6 +17,7 @@ def policies(rng: Random) -> dict[str, JobPolicy]:
     chosen = {
         "plain": JobPolicy(timeout=_timeout(rng), retry=_retry(rng)),
         "other": JobPolicy(timeout=None, retry=_retry(rng)),
+        "bound": _bound(rng),
         "fuse": JobPolicy(timeout=_timeout(rng), retry=_retry(rng), breaker=fuse(rng)),
         "rate": JobPolicy(timeout=None, retry=_retry(rng), breaker=rate(rng)),
         "few": JobPolicy(timeout=None, retry=_retry(rng), max_concurrency=rng.randint(1, 2)),
@@ -36,8 +37,17 @@ def changed(policy: JobPolicy, rng: Random) -> JobPolicy:
         breaker = None
     elif chance < 0.8:
         bound = rng.choice([None, 1, 2, 3])
+    return replace(policy, breaker=breaker, max_concurrency=bound)
+
+
+def _bound(rng: Random) -> JobPolicy:
+    """All limits, each at times."""
     return JobPolicy(
-        timeout=policy.timeout, retry=policy.retry, breaker=breaker, max_concurrency=bound
+        timeout=_timeout(rng),
+        soft_timeout=rng.choice([None, 0.008, 0.04]),
+        stall_timeout=rng.choice([None, 0.02, 0.1]),
+        memory_limit=rng.choice([None, 100, 1000]),
+        retry=_retry(rng),
     )
 
 
@@ -89,7 +99,11 @@ def _job(rng: Random, name: str, now: float, job_id: int) -> JobSpec:
             timeout=rng.choice([UNSET, None, 0.02, 0.3]), retry_attempts=rng.choice([UNSET, 0, 2])
         )
     priority = int(rng.random() * 3)
-    return JobSpec(job_id, name, b"%d" % job_id, priority, run_at, now, expires_at, options=options)
+    job = JobSpec(job_id, name, b"%d" % job_id, priority, run_at, now, expires_at, options=options)
+    if rng.random() < 0.1:
+        job.deadline = run_at + rng.choice([0.01, 0.1, 1.0])
+        job.expires_at = min(job.deadline, expires_at or job.deadline)
+    return job
 
 
 def lie(rng: Random, worker: int, generation: int, ticket: int) -> object:

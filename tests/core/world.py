@@ -34,6 +34,11 @@ class World:
         self.workers = rng.choice([1, 2, 2, 3, 4])
         self.policies = scenario.policies(rng)
         self.names = ["plain", "other", "fuse", "rate", "few"]
+        # Some worlds have more of one thing, so that it meets with itself.
+        if seed % 4 == 1:
+            self.names = ["fuse", "rate", "few"]
+        elif seed % 4 == 3:
+            self.names.append("bound")
         self.max_jobs = rng.choice([10, 40, 80])
         self.scale = rng.choice([1e-5, 1e-3, 0.02])
         self.pool = FakePool(self.workers, rng)

@@ -357,3 +357,40 @@ def boot_through_a_gate(witness: Witness, gate: Gate) -> None:
 def leave_at_boot() -> None:
     print("last words", file=sys.stderr, flush=True)
     os._exit(7)
+
+
+# --- where a job is when it is killed -------------------------------------------------------------
+
+
+def spin_in_python(witness: Witness) -> None:
+    """Never end, in bytecode."""
+    witness.note(os.getpid())
+    while True:
+        pass
+
+
+def spin_deaf(witness: Witness) -> None:
+    """As ``spin``, with every signal blocked that can be."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    spin(witness)
+
+
+def spin_with_other_handlers(witness: Witness) -> None:
+    """As ``spin``, with every signal as a new process has it."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except OSError:  # the threads library's own
+            continue
+    spin(witness)
+
+
+def stop_oneself(witness: Witness) -> None:
+    """Be stopped, as by a terminal."""
+    witness.note(os.getpid())
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def segfault() -> None:
+    """End by SIGSEGV."""
+    ctypes.string_at(0)

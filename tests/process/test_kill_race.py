@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from knock.core.commands import KillCause
 from tests.process import jobs
 
 pytestmark = pytest.mark.process
@@ -13,7 +14,8 @@ WINDOW = 40
 JOB_SECONDS = 0.0002
 
 
-def test_a_kill_hits_the_job_that_it_names_or_nobody(make_drive, witness):
+@pytest.mark.parametrize("cause", [KillCause.CANCELLED, KillCause.TIMEOUT])
+def test_a_kill_hits_the_job_that_it_names_or_nobody(make_drive, witness, cause):
     drive = make_drive(start_method="forkserver").start()
     random, generation = Random(7), 1
     hit = 0
@@ -25,11 +27,17 @@ def test_a_kill_hits_the_job_that_it_names_or_nobody(make_drive, witness):
         if not running:
             drive.values(tickets)
             continue
-        drive.kill(running, generation=generation)
+        drive.kill(running, generation=generation, cause=cause)
+        # Who is over its limit is asked for its stack first, and may end meanwhile.
+        drive.until(
+            lambda ticket=running, wanted=generation: (
+                ticket in drive.dropped() or exit_of(drive, wanted)
+            )
+        )
         if running in drive.dropped():
             drive.values(tickets)
             continue
-        exited = drive.until(lambda wanted=generation: exit_of(drive, wanted))
+        exited = exit_of(drive, generation)
         told = {*drive.ended(), *exited.unstarted}
         guilty = set(tickets) - told
         assert guilty <= {running}

@@ -113,6 +113,7 @@ handed = st.builds(
     priority=st.integers(0, 2),
     is_guarded=st.booleans(),
     created_at=st.floats(0, 1e10),
+    deadline=st.none() | st.floats(1, 1e10),
     type=st.text(min_size=1, max_size=20),
     payload=st.binary(max_size=50) | st.just(bytes(message.COPY_BYTES + 1)),
 )
@@ -123,7 +124,7 @@ def test_jobs_come_back_in_order(jobs: list[Handed]) -> None:
     dispatches = [
         Dispatch(
             j.ticket,
-            JobSpec(j.id, j.type, j.payload, j.priority, 0.0, j.created_at),
+            JobSpec(j.id, j.type, j.payload, j.priority, 0.0, j.created_at, deadline=j.deadline),
             j.attempt,
             j.is_guarded,
         )

@@ -20,6 +20,10 @@ def tell(job: Job) -> tuple[int, str, int, int]:
     return job.id, job.type, job.attempt, job.priority
 
 
+def tell_deadline(job: Job) -> float | None:
+    return job.deadline
+
+
 def append(job: Job) -> None:
     path, text = job.data
     with open(path, "a", encoding="utf-8") as file:

@@ -7,6 +7,7 @@ from knock.errors import (
     ForkedProcessError,
     ProcessorNotFoundError,
     QueueClosedError,
+    SerializationError,
     StorageUnavailableError,
 )
 from knock.pool.job import Job
@@ -46,6 +47,23 @@ def test_what_jobs_add_after_a_restart_is_not_taken_for_what_they_added_before(q
     second = queue.result(queue.add("parent", 5), 30)
     assert second != first
     assert queue.result(second, 30) == 10
+
+
+def test_what_a_job_adds_is_bounded_too(make_queue):
+    queue = make_queue(max_payload_bytes=1000)
+
+    @queue.process("parent")
+    def parent(job: Job) -> float:
+        with pytest.raises(SerializationError, match="more than max_payload_bytes=1000"):
+            queue.add("double", bytes(2000))
+        return queue.add("tell_deadline", deadline=1000)
+
+    queue.process("double", jobs.double)
+    queue.process("tell_deadline", jobs.tell_deadline)
+    queue.start()
+    child = queue.result(queue.add("parent"), 30)
+    spec = queue.get_job(child).spec
+    assert queue.result(child, 30) == spec.deadline == spec.created_at + 1000
 
 
 def test_a_job_may_add_delayed_and_limited_jobs(queue):

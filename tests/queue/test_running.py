@@ -319,3 +319,62 @@ def _is_stored(queue, job_id: int) -> bool:
     except LookupError:
         return False
     return True
+
+
+# --- deadlines ------------------------------------------------------------------------------------
+
+
+def test_a_job_that_runs_at_its_deadline_is_killed_and_not_tried_again(queue):
+    queue.process("sleep", jobs.sleep, retry_attempts=3)
+    queue.start()
+    # A worker is ready then, so it starts at once.
+    queue.result(queue.add("sleep", 0), 30)
+    job_id = queue.add("sleep", 60, deadline=2)
+    with pytest.raises(JobTimeoutError, match="ran until its deadline and was killed") as raised:
+        queue.result(job_id, 30)
+    assert raised.value.limit == "deadline"
+    assert "in sleep\n" in raised.value.detail
+    record = queue.get_job(job_id)
+    assert record.reason == DeathReason.DEADLINE
+    assert [attempt.outcome for attempt in record.attempts] == [AttemptOutcome.TIMEOUT]
+
+
+def test_a_job_that_could_only_be_tried_again_after_its_deadline_is_dead_at_once(queue):
+    queue.process("refuse", jobs.refuse, retry_attempts=3, retry_delay=50)
+    queue.start()
+    job_id = queue.add("refuse", deadline=40)
+    with pytest.raises(jobs.RefusedError):
+        queue.result(job_id, 30)
+    assert queue.get_job(job_id).reason == DeathReason.DEADLINE
+
+
+def test_a_job_whose_deadline_passes_before_it_starts_expires(queue):
+    queue.process("double", jobs.double)
+    job_id = queue.add("double", 2, deadline=0.001)
+    while time.time() < queue.get_job(job_id).spec.deadline:
+        time.sleep(0.001)
+    queue.start()
+    with pytest.raises(JobExpiredError):
+        queue.result(job_id, 30)
+
+
+def test_a_job_knows_its_deadline(queue):
+    queue.process("tell_deadline", jobs.tell_deadline)
+    queue.start()
+    ids = [queue.add("tell_deadline", deadline=deadline) for deadline in (None, 1000)]
+    assert queue.result(ids[0], 30) is None
+    assert queue.result(ids[1], 30) == queue.get_job(ids[1]).spec.deadline
+
+
+def test_limits_of_a_type_hold_for_its_jobs_only(make_queue):
+    queue = make_queue(soft_timeout=None, max_payload_bytes=1000)
+    queue.process("sleep", jobs.sleep, soft_timeout=0.05, retry_attempts=0)
+    queue.process("double", jobs.double)
+    queue.start()
+    job_id = queue.add("sleep", 60)
+    with pytest.raises(JobTimeoutError) as raised:
+        queue.result(job_id, 30)
+    assert raised.value.limit == "soft_timeout"
+    assert queue.result(queue.add("double", 4), 30) == 8
+    with pytest.raises(SerializationError, match=r"data has .* more than max_payload_bytes=1000"):
+        queue.add("double", bytes(2000))

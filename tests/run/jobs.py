@@ -1,13 +1,21 @@
 """Functions for batches."""
 
+import asyncio
+import ctypes
+import mmap
 import os
 import random
+import resource
 import signal
+import subprocess
+import sys
 import time
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import numpy as np
 
+import knock
 from tests.process import jobs as process_jobs
 from tests.witness import Gate, Witness
 
@@ -113,3 +121,112 @@ def fail_to_initialize() -> None:
 def nap(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+def clean_up_when_warned(item: str) -> str:
+    try:
+        sleep_for_ever(item)
+    except knock.SoftTimeoutError:
+        return f"cleaned up after {item}"
+
+
+def sleep_for_ever(_: object) -> NoReturn:
+    while True:
+        time.sleep(60)
+
+
+def count_warnings(seconds: float) -> int:
+    """Count the warnings within so long after the first."""
+    warnings = 0
+    until = float("inf")
+    while time.monotonic() < until:
+        try:
+            time.sleep(0.01)
+        except knock.SoftTimeoutError:
+            warnings += 1
+            until = time.monotonic() + seconds
+    return warnings
+
+
+def hold_the_gil(seconds: float) -> None:
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+
+
+def swallow_everything(_: object) -> NoReturn:
+    while True:
+        with suppress(BaseException):
+            time.sleep(60)
+
+
+async def sleep_in_asyncio(witness: Witness) -> None:
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        witness.note("cleaned up")
+        raise
+
+
+def stall_after_progress(times: int) -> NoReturn:
+    job = knock.current_job()
+    for number in range(times):
+        job.progress(number, times)
+    sleep_for_ever(None)
+
+
+def progress_slowly(times: int) -> int:
+    job = knock.current_job()
+    for number in range(times):
+        time.sleep(0.1)
+        job.progress(number + 1)
+    return times
+
+
+def allocate(size: int) -> int:
+    """Have so much memory, all of it touched."""
+    return len(b"x" * size)
+
+
+def allocate_and_tell_limit(size: int) -> int:
+    allocate(size)
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def share_memory(size: int) -> int:
+    """Have so much memory that is shared with nobody, but could be; then wait."""
+    pages = mmap.mmap(-1, size)
+    for start in range(0, size, mmap.PAGESIZE):
+        pages[start] = 1
+    if size > 100 << 20:
+        sleep_for_ever(None)
+    return size
+
+
+def let_children_allocate(size: int) -> NoReturn:
+    for _ in range(3):
+        code = f"data = b'x' * {size // 3}; import time; time.sleep(60)"
+        subprocess.Popen([sys.executable, "-c", code])
+    sleep_for_ever(None)
+
+
+def fork_and_wait(size: int) -> int:
+    """Have so much memory, and four children that share it all, for long enough to be weighed."""
+    data = b"x" * size
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if not child:
+            time.sleep(0.5)
+            os._exit(data[-1] and 0)
+        children.append(child)
+    return sum(os.waitpid(child, 0)[1] == 0 for child in children)
+
+
+def make_bytes(size: int) -> bytes:
+    return bytes(size)
+
+
+def length(data: bytes) -> int:
+    return len(data)

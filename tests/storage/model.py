@@ -142,7 +142,7 @@ class ListStorage:
         chosen = self._pick(job_ids, JobState.DEAD)
         for row in chosen:
             self._move(row, JobState.QUEUED, now)
-            row.spec = replace(row.spec, run_at=now, expires_at=None)
+            row.spec = replace(row.spec, run_at=now, expires_at=None, deadline=None)
             row.spent, row.reason, row.result = NOTHING_SPENT, None, None
         return [row.spec.id for row in chosen]
 

@@ -30,7 +30,7 @@ assert_type(stream, Iterator[knock.Outcome[float]])
 queue = knock.QueueInstance(concurrency=2, retry_attempts=1)
 
 
-@queue.process("square", timeout=3.0, max_concurrency=1)
+@queue.process("square", timeout=3.0, soft_timeout=2, memory_limit="1GiB", max_concurrency=1)
 def process(job: knock.Job) -> dict[str, int]:
     return {"squared": int(job.data) ** 2}
 

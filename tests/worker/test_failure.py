@@ -55,7 +55,6 @@ def failed(ended: AttemptEnded) -> JobError:
         (KeyboardInterrupt(), "KeyboardInterrupt", ""),
         (GeneratorExit(), "GeneratorExit", ""),
         (jobs.OwnBaseError("own"), "tests.worker.jobs.OwnBaseError", "own"),
-        (MemoryError("much"), "MemoryError", "much"),
         (StopIteration(1), "StopIteration", "1"),
     ],
 )

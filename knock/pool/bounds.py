@@ -1,0 +1,85 @@
+"""Limits that a job meets from inside, in its worker: a warning, and no more memory.
+
+Both are exceptions in the job, so that it can clean up. What a job can put off or catch is backed
+by the supervisor, which kills it.
+"""
+
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic_ns
+
+from knock.errors import SoftTimeoutError
+from knock.pool.definition import Limits
+from knock.pool.signals import SOFT_SIGNAL
+
+_PAGE_BYTES = resource.getpagesize()
+# Taken at import: a job may put its own functions in their place.
+_getrlimit, _setrlimit = resource.getrlimit, resource.setrlimit
+
+
+class Bounds:
+    """Holds one job after the other to its limits. Made on the main thread of the worker."""
+
+    def __init__(self) -> None:
+        self._warn_ns: int | None = None
+        self._soft_timeout = 0.0
+        signal.signal(SOFT_SIGNAL, self._on_warning)
+
+    def _on_warning(self, *_: object) -> None:
+        # One that comes late, when another job runs, finds that this one still has time.
+        if self._warn_ns is not None and monotonic_ns() >= self._warn_ns:
+            self._warn()
+
+    def _warn(self) -> None:
+        self._warn_ns = None
+        raise SoftTimeoutError(f"the job has run for its soft_timeout of {self._soft_timeout:g} s")
+
+    @contextmanager
+    def held(self, limits: Limits, started_ns: int) -> Iterator[None]:
+        """Let the limits hold inside; the job has run since ``started_ns`` (CLOCK_MONOTONIC)."""
+        before = None if limits.memory_limit is None else _lower(limits.memory_limit)
+        try:
+            if limits.soft_timeout is not None:
+                self._soft_timeout = limits.soft_timeout
+                self._warn_ns = started_ns + int(limits.soft_timeout * 1e9)
+                if monotonic_ns() >= self._warn_ns:
+                    # The signal came while the data was loaded, and nobody listened.
+                    self._warn()
+            yield
+        finally:
+            self._warn_ns = None
+            if before is not None:
+                _set_data_limit(before)
+
+
+def _lower(memory_limit: int) -> tuple[int, int] | None:
+    """Let the process have no more memory than what makes ``memory_limit`` resident bytes.
+
+    RLIMIT_DATA counts private writable memory, touched or not, since Linux 4.7 (getrlimit(2)):
+    what is there already is allowed for. Returns the limits before; None where it cannot be done.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            sizes = [int(pages) * _PAGE_BYTES for pages in file.read().split()]
+        before = _getrlimit(resource.RLIMIT_DATA)
+    except (OSError, ValueError):
+        return None
+    resident, data = sizes[1], sizes[5]
+    room = data + max(0, memory_limit - resident)
+    for bound in before:
+        if bound != resource.RLIM_INFINITY:
+            room = min(room, bound)
+    return before if _set_data_limit((room, before[1])) else None
+
+
+def _set_data_limit(limits: tuple[int, int]) -> bool:
+    try:
+        _setrlimit(resource.RLIMIT_DATA, limits)
+    except (OSError, ValueError):  # a job has lowered the hard one
+        return False
+    return True

@@ -1,0 +1,78 @@
+"""One-line mistakes in what ``knock/core`` makes of limits; see ``mistakes.py``."""
+
+from tests.core.mutant import Mutant
+
+LIMIT_MUTANTS = [
+    Mutant(
+        "a stall is counted from the start",
+        "limit",
+        "max(started_at, min(reading.progress_at, now))",
+        "started_at",
+    ),
+    Mutant(
+        "a job that has shown progress once never stalls",
+        "limit",
+        "max(started_at, min(reading.progress_at, now))",
+        "now if reading.progress_at else started_at",
+    ),
+    Mutant(
+        "a job that runs at its deadline runs on",
+        "limit",
+        "ends.append((job.deadline, KillCause.DEADLINE))",
+        "pass",
+    ),
+    Mutant(
+        "nobody looks before the timeout",
+        "limit",
+        "after = kind.first_look",
+        "after = None",
+    ),
+    Mutant(
+        "nobody looks at the deadline",
+        "limit",
+        "if deadline is not None and (look_at is None or deadline < look_at):",
+        "if deadline is not None and look_at is not None and deadline < look_at:",
+    ),
+    Mutant(
+        "memory is looked at once",
+        "limit",
+        "looks.append(now + MEMORY_LOOK_SECONDS)",
+        "pass",
+    ),
+    Mutant(
+        "memory is not looked at",
+        "fleet",
+        "weighed[slot.number] = limit",
+        "pass",
+    ),
+    Mutant(
+        "memory over the limit is let be",
+        "limit",
+        "reading.rss_bytes > policy.memory_limit",
+        "reading.rss_bytes < 0",
+    ),
+    Mutant(
+        "a job is warned again and again",
+        "fleet",
+        "flight.is_warned = True",
+        "pass",
+    ),
+    Mutant(
+        "a job is warned whose start is only guessed",
+        "limit",
+        "warn_at <= now and reading.ticket == flight.ticket",
+        "warn_at <= now",
+    ),
+    Mutant(
+        "a kill for memory is called a timeout",
+        "tribunal",
+        "KillCause.MEMORY: AttemptOutcome.OUT_OF_MEMORY",
+        "KillCause.MEMORY: AttemptOutcome.TIMEOUT",
+    ),
+    Mutant(
+        "a retry is put behind the deadline",
+        "tribunal",
+        "deadline <= now + verdict.delay",
+        "deadline <= now",
+    ),
+]

@@ -1,0 +1,89 @@
+"""Who is over a limit says where it is before it is killed, if it can."""
+
+import signal
+
+import psutil
+import pytest
+
+from knock.core.commands import KillCause
+from tests.process import jobs
+from tests.witness import LIMIT_SECONDS, wait_for
+
+pytestmark = pytest.mark.process
+
+
+def kill_while(make_drive, witness, job, cause=KillCause.TIMEOUT):
+    drive = make_drive().start()
+    [ticket] = drive.send((job, witness))
+    [pid] = witness.wait(1)
+    if job is jobs.stop_oneself:
+        wait_for(lambda: psutil.Process(int(pid)).status() == psutil.STATUS_STOPPED, LIMIT_SECONDS)
+    drive.kill(ticket, cause=cause)
+    death = drive.exit().death
+    assert drive.guilty() == {ticket}
+    assert death.signal == signal.SIGKILL
+    return death
+
+
+@pytest.mark.parametrize(
+    "cause", [KillCause.TIMEOUT, KillCause.STALLED, KillCause.DEADLINE, KillCause.MEMORY]
+)
+def test_a_job_that_holds_the_gil_in_c_code_leaves_its_stack(make_drive, witness, cause):
+    death = kill_while(make_drive, witness, jobs.spin, cause)
+    assert "in spin\n" in death.stderr
+    assert death.ordered == cause
+    assert death.cause == f"killed by SIGKILL (ordered: {cause})"
+
+
+def test_a_job_in_python_leaves_its_stack(make_drive, witness):
+    assert "in spin_in_python\n" in kill_while(make_drive, witness, jobs.spin_in_python).stderr
+
+
+@pytest.mark.parametrize(
+    "job, reason",
+    [
+        (jobs.spin_deaf, "it blocked the signal"),
+        (jobs.stop_oneself, "it was stopped"),
+        (jobs.spin_with_other_handlers, "it had changed its signal handlers"),
+    ],
+)
+def test_a_job_that_cannot_be_asked_is_killed_and_that_is_said(make_drive, witness, job, reason):
+    death = kill_while(make_drive, witness, job)
+    assert death.stderr == ""
+    assert death.cause == f"killed by SIGKILL (ordered: timeout; no stack: {reason})"
+
+
+@pytest.mark.parametrize("cause", [KillCause.CANCELLED, KillCause.RELEASED])
+def test_a_job_that_nobody_wants_is_not_asked(make_drive, witness, cause):
+    assert kill_while(make_drive, witness, jobs.spin, cause).stderr == ""
+
+
+def test_a_job_that_ends_while_it_is_asked_is_spared_and_its_stack_forgotten(
+    make_drive, witness, gate
+):
+    drive = make_drive().start()
+    waiting, square = drive.send((jobs.wait, witness, gate), (jobs.square, 3))
+    witness.wait(1)
+    drive.kill(waiting)
+    gate.open()
+    # Nobody is killed before the pool's next tick, and the job is over by then.
+    wait_for(lambda: not drive.pool.read_ledgers([0]).readings[0][1].ticket, LIMIT_SECONDS)
+    drive.until(lambda: waiting in drive.dropped())
+    assert drive.values([waiting, square]) == ["waits", 9]
+    [crash] = drive.send((jobs.segfault,))
+    death = drive.exit().death
+    assert drive.guilty() == {crash}
+    assert "in segfault\n" in death.stderr
+    assert "in wait\n" not in death.stderr
+
+
+def test_what_was_said_while_booting_is_not_told_with_a_crash(make_drive):
+    drive = make_drive(preload=("tests.process.jobs",), initializer=print_to_stderr).start()
+    drive.send((jobs.leave,))
+    assert drive.exit().death.stderr == ""
+
+
+def print_to_stderr():
+    import sys
+
+    print("a warning at boot", file=sys.stderr)
