@@ -52,6 +52,7 @@ class KillCause(StrEnum):
     MEMORY = "memory_limit"
     CANCELLED = "cancelled"
     RELEASED = "released"
+    UNRESPONSIVE = "unresponsive"
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from knock.core.commands import (
 from knock.core.handout import Dispatch
 from knock.core.job import Priority
 from knock.core.kind import MAX_WINDOW, WINDOW_SECONDS, Kind
-from knock.core.limit import first_look
+from knock.core.limit import START_SECONDS, first_look
 from knock.core.slot import Flight, Phase, Slot
 
 # What may wait behind a running job, in bytes of payload.
@@ -334,9 +334,12 @@ def watch_head(slot: Slot, now: float) -> None:
     if head is None:
         slot.wake_at = None
         return
+    slot.head_at = now
+    slot.late_at = None
     wake_at = first_look(head, now)
-    if len(slot.window) > 1 and (wake_at is None or wake_at > now + PATIENCE_SECONDS):
-        wake_at = now + PATIENCE_SECONDS
+    patience = PATIENCE_SECONDS if len(slot.window) > 1 else START_SECONDS
+    if wake_at is None or wake_at > now + patience:
+        wake_at = now + patience
     slot.wake_at = wake_at
 
 

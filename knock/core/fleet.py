@@ -20,7 +20,13 @@ from knock.core.events import (
     WorkerExited,
     WorkerReady,
 )
-from knock.core.limit import LOOK_AGAIN_SECONDS, first_look, judge
+from knock.core.limit import (
+    CONFIRM_SECONDS,
+    LOOK_AGAIN_SECONDS,
+    START_SECONDS,
+    first_look,
+    judge,
+)
 from knock.core.slot import Flight, Phase, Slot
 
 # How long a worker that was told to end may take (exit handlers of libraries).
@@ -179,14 +185,8 @@ class Fleet:
     def _judge_clock(self, slot: Slot, reading: Reading, now: float) -> list[Command]:
         found = self._running(slot, reading, now)
         if found is None:
-            # Nothing has started: the clock of the head begins no earlier than now.
-            head = slot.head
-            look_at = None if head is None else first_look(head, now)
-            if look_at is not None or len(slot.window) > 1:
-                slot.wake_at = now + LOOK_AGAIN_SECONDS
-            if look_at is not None and look_at > now:
-                slot.wake_at = min(look_at, now + LOOK_AGAIN_SECONDS)
-            return []
+            return self._await_start(slot, now)
+        slot.late_at = None
         flight, started_at = found
         verdict = judge(flight, started_at, reading, now)
         if verdict.kill is not None:
@@ -201,6 +201,27 @@ class Fleet:
             slot.stuck = True
             commands.append(revoke(slot, behind))
         return commands
+
+    def _await_start(self, slot: Slot, now: float) -> list[Command]:
+        """Nothing has started: the clock of the head begins no earlier than now."""
+        head = slot.head
+        if head is None:
+            return []
+        late_at = slot.head_at + START_SECONDS
+        if late_at <= now and slot.is_looked_at:
+            if slot.late_at is None:
+                slot.late_at = now
+            late_at = slot.late_at + CONFIRM_SECONDS
+            if late_at <= now:
+                return [self._kill(slot, head.ticket, KillCause.UNRESPONSIVE)]
+        look_at = first_look(head, now)
+        if look_at is None and len(slot.window) == 1:
+            slot.wake_at = max(late_at, now + LOOK_AGAIN_SECONDS)
+        else:
+            slot.wake_at = now + LOOK_AGAIN_SECONDS
+            if look_at is not None and look_at > now:
+                slot.wake_at = min(look_at, slot.wake_at)
+        return []
 
     def _running(self, slot: Slot, reading: Reading, now: float) -> tuple[Flight, float] | None:
         """The flight that runs and its start, as far as can be believed."""

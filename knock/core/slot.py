@@ -54,7 +54,9 @@ class Slot:
 
     The first of the window is its *head*: it runs, or will next. ``revoking`` are the tickets asked
     back, one list for each answer that is due. ``wake_at`` is when somebody should look at the
-    head's clock. ``stuck``: the head takes much longer than expected, so nothing is sent behind it.
+    head's clock, ``head_at`` since when it is the head, ``late_at`` when it was first found to have
+    not begun for too long. ``stuck``: the head takes much longer than expected, so nothing is sent
+    behind it.
     ``cpu_seconds`` is what the ended attempts used. ``is_used``: the process was given a job;
     ``early_deaths`` counts the processes in a row that were ready and ended before that,
     ``failed_boots`` those that never were ready.
@@ -66,11 +68,13 @@ class Slot:
         "early_deaths",
         "failed_boots",
         "generation",
+        "head_at",
         "held",
         "is_looked_at",
         "is_used",
         "kill",
         "kinds",
+        "late_at",
         "load",
         "number",
         "payload_bytes",
@@ -110,6 +114,8 @@ class Slot:
         self.is_looked_at = False
         self.is_used = False
         self.wake_at: float | None = None
+        self.head_at = 0.0
+        self.late_at: float | None = None
         self.boot_detail = ""
         self.cpu_seconds = 0.0
 

@@ -29,6 +29,7 @@ _KILL_OUTCOMES = {
     KillCause.MEMORY: AttemptOutcome.OUT_OF_MEMORY,
     KillCause.CANCELLED: AttemptOutcome.CANCELLED,
     KillCause.RELEASED: AttemptOutcome.RELEASED,
+    KillCause.UNRESPONSIVE: AttemptOutcome.RELEASED,
 }
 
 

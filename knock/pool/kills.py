@@ -19,7 +19,13 @@ STACK_SECONDS = 0.05
 _LOOK_SECONDS = 0.001
 
 _WITH_STACK = frozenset(
-    {KillCause.TIMEOUT, KillCause.STALLED, KillCause.DEADLINE, KillCause.MEMORY}
+    {
+        KillCause.TIMEOUT,
+        KillCause.STALLED,
+        KillCause.DEADLINE,
+        KillCause.MEMORY,
+        KillCause.UNRESPONSIVE,
+    }
 )
 
 _Hear = Callable[[Handle], list[Event]]

@@ -5,6 +5,7 @@ from random import Random
 
 from knock.core import commands as cmd, events as ev
 from knock.core.job import AttemptOutcome, Death, JobError, Usage
+from knock.core.limit import CONFIRM_SECONDS, START_SECONDS
 from knock.core.policy import JobPolicy
 from tests.core.fake_worker import BOOTING, DEAD, READY, Hand, Run
 from tests.core.truth import EPSILON, Job
@@ -17,6 +18,7 @@ KILLED_AS = {
     cmd.KillCause.MEMORY: AttemptOutcome.OUT_OF_MEMORY,
     cmd.KillCause.CANCELLED: AttemptOutcome.CANCELLED,
     cmd.KillCause.RELEASED: AttemptOutcome.RELEASED,
+    cmd.KillCause.UNRESPONSIVE: AttemptOutcome.RELEASED,
 }
 
 
@@ -92,6 +94,8 @@ class FakePool:
             self._boot(hand, chance)
         elif hand.running is not None:
             self._run_on(hand, hand.running, chance)
+        elif hand.is_deaf:
+            return
         elif hand.permits:
             self._take(hand)
         elif hand.is_stopping:
@@ -179,6 +183,8 @@ class FakePool:
         job.ended = ended
         hand.channel.append(ended)
         hand.running = None
+        # Something that the job has left holds the worker up for good.
+        hand.is_deaf = not self.is_calm and rng.random() < 0.001
 
     def _fail_type(self, hand: Hand, job_type: str) -> None:
         hand.failing.add(job_type)
@@ -288,7 +294,10 @@ class FakePool:
                 hand.told.append(ev.KillDropped(hand.number, hand.generation, command.ticket))
                 return
             assert run is None or run.ticket == command.ticket, "the wrong job is killed"
-            if run is not None:
+            if command.cause is cmd.KillCause.UNRESPONSIVE:
+                late = self.now - hand.touched_at >= START_SECONDS + CONFIRM_SECONDS - EPSILON
+                assert late, "a worker is given up too early"
+            elif run is not None:
                 self._check_limit(run, command.cause, policies[run.job.spec.type])
         self.die(hand, Death(signal=9), command.cause)
 

@@ -57,6 +57,7 @@ class Hand:
         "channel",
         "failing",
         "generation",
+        "is_deaf",
         "is_known_ready",
         "is_stopping",
         "kill",
@@ -81,7 +82,7 @@ class Hand:
         self.channel: deque = deque()  # written by the worker, not read by the pool
         self.told: deque = deque()  # read by the pool, not heard by the machine
         self.view: dict[int, Run] = {}
-        self.is_known_ready = False
+        self.is_known_ready = self.is_deaf = False
         self.is_stopping = False
         self.revoking: deque = deque()  # what was wanted back, an entry for each answer to come
         self.kill: cmd.KillCause | None = None  # the one that the machine waits for

@@ -64,6 +64,24 @@ LIMIT_MUTANTS = [
         "warn_at <= now",
     ),
     Mutant(
+        "a worker that begins nothing is waited for",
+        "dispatch",
+        "if len(slot.window) > 1 else START_SECONDS",
+        "if len(slot.window) > 1 else 1e9",
+    ),
+    Mutant(
+        "a worker that has not begun is given up at the first look",
+        "fleet",
+        "late_at = slot.late_at + CONFIRM_SECONDS",
+        "late_at = now",
+    ),
+    Mutant(
+        "a worker is given up though it has another job to begin",
+        "dispatch",
+        "    slot.head_at = now\n    slot.late_at = None\n",
+        "    slot.head_at = slot.head_at or now\n",
+    ),
+    Mutant(
         "a kill for memory is called a timeout",
         "tribunal",
         "KillCause.MEMORY: AttemptOutcome.OUT_OF_MEMORY",

@@ -7,6 +7,7 @@ import pytest
 
 from knock.core import commands as cmd, events as ev
 from knock.core.job import AttemptOutcome, Death, JobState, Settlement, Spent
+from knock.core.limit import START_SECONDS
 from knock.core.machine import Machine
 from knock.core.policy import JobPolicy, RetryPolicy
 from tests.core.story import (
@@ -173,7 +174,7 @@ def test_limit_of_the_job_wins_over_that_of_its_type():
     assert story.machine.next_deadline() == 102.0
     other = Story(policy=JobPolicy(timeout=5.0))
     other.claimed(a_claim(1, timeout=None))
-    assert other.machine.next_deadline() is None
+    assert other.machine.next_deadline() == 100.0 + START_SECONDS
 
 
 def test_what_waits_behind_a_slow_job_is_taken_back():

@@ -105,6 +105,9 @@ def test_hung_job_of_the_past_does_not_take_the_place_of_a_probe():
     story.claimed(a_claim(2), a_claim(3))
     # Of the two probes one fails and one hangs.
     story.ended(ended(2, ERROR))
+    # The one that hangs has begun.
+    reading = ev.Reading(3, 110.0, 0)
+    assert story.tell(ev.LedgersRead({1: (1, reading)})) == []
     assert story.machine.next_deadline() == 130.0
     assert story.tell(ev.TimePassed(), at=130.0)[-1] == told(
         cmd.NoticeName.BREAKER_HALF_OPENED, 130.0, job_type="t"

@@ -231,6 +231,7 @@ class World:
         return any(
             hand is not None
             and hand.phase is not DEAD
+            and not hand.is_deaf
             and (hand.phase is BOOTING or hand.permits or hand.running or hand.is_stopping)
             for hand in self.pool.hands
         )

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import threading
 import time
 from typing import Any
 
@@ -9,7 +10,7 @@ from knock.core.job import JobSpec
 from knock.pool.job import DESK, call_supervisor
 from knock.protocol.addition import ADD_VERB, decode_ids, encode_additions
 from tests.process import jobs as process_jobs
-from tests.witness import Witness
+from tests.witness import Gate, Witness
 
 do = process_jobs.do
 
@@ -45,3 +46,15 @@ def add(job_type: str, *items: Any) -> list[int]:
 
 def ask_nonsense() -> bytes:
     return call_supervisor("no-such-verb", b"")
+
+
+def leave_a_thread_that_holds_the_gil(witness: Witness, gate: Gate) -> str:
+    """Come back; when the gate opens, something that is left keeps the worker from all else."""
+
+    def hold() -> None:
+        gate.pass_through()
+        witness.note("holds")
+        process_jobs.spin()
+
+    threading.Thread(target=hold, daemon=True).start()
+    return "left"
