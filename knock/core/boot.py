@@ -8,7 +8,7 @@ the other is waited for.
 from collections.abc import Sequence
 
 from knock.core.job import Death
-from knock.core.slot import Phase, Slot
+from knock.core.slot import AT_WORK, Phase, Slot
 
 # Failures of the code in a row, with no worker ready, after which the pool gives up.
 BOOT_FAILURES = 3
@@ -59,7 +59,7 @@ class Boots:
         return self._verdict(now)
 
     def _verdict(self, now: float) -> str | None:
-        if any(slot.phase is Phase.READY for slot in self._slots):
+        if any(slot.phase in AT_WORK for slot in self._slots):
             self._wanting_since = None
             return None
         booting = {slot.number for slot in self._slots if slot.phase is Phase.BOOTING}

@@ -148,12 +148,17 @@ class NoticeName(StrEnum):
     BREAKER_HALF_OPENED = "breaker_half_opened"
     BREAKER_CLOSED = "breaker_closed"
     WORKER_EXITED = "worker_exited"
+    WORKER_RECYCLED = "worker_recycled"
     STOP_RULE_REACHED = "stop_rule_reached"
 
 
 @dataclass(slots=True)
 class Notice:
-    """Something that a caller may want to hear of."""
+    """Something that a caller may want to hear of.
+
+    Of a worker's end exactly one is told: that it was recycled (``detail`` says why), or that it
+    exited.
+    """
 
     name: NoticeName
     at: float

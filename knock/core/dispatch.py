@@ -15,7 +15,7 @@ from knock.core.handout import Dispatch
 from knock.core.job import Priority
 from knock.core.kind import MAX_WINDOW, WINDOW_SECONDS, Kind
 from knock.core.limit import START_SECONDS, first_look
-from knock.core.slot import Flight, Phase, Slot
+from knock.core.slot import AT_WORK, Flight, Slot
 
 # What may wait behind a running job, in bytes of payload.
 WINDOW_BYTES = 1 << 20
@@ -162,7 +162,7 @@ class Dispatcher:
             is_forbidden |= any(
                 f.claim.job.priority < first and f.kind.is_open_to_more(now) for f in waiting
             )
-            if slot.phase is Phase.READY and not slot.revoking and not slot.kill:
+            if slot.phase in AT_WORK and not slot.revoking and not slot.kill:
                 best = self._most_urgent_for(slot, now)
                 less = [f.ticket for f in waiting if f.claim.job.priority > best]
                 if less:
@@ -309,7 +309,7 @@ class Dispatcher:
             return []
         victim, loot = None, list[Flight]()
         for slot in self._slots:
-            if len(slot.window) > 1 and slot.phase is Phase.READY and not slot.kill:
+            if len(slot.window) > 1 and slot.phase in AT_WORK and not slot.kill:
                 flights = slot.waiting()
                 movable = [f for f in flights[len(flights) // 2 :] if f.kind.is_open_to_more(now)]
                 if len(movable) > len(loot):

@@ -129,6 +129,18 @@ class WorkerBootFailed:
 
 
 @dataclass(slots=True)
+class WorkerWorn:
+    """A worker asks to be replaced after the job that it runs, if it runs one; ``reason`` is told.
+
+    From here on it starts nothing: it hands back what it still takes.
+    """
+
+    worker: int
+    generation: int
+    reason: str
+
+
+@dataclass(slots=True)
 class AttemptsEnded:
     """Answers of one worker, in the order in which the jobs ended."""
 
@@ -226,6 +238,7 @@ Event = (
     | SettleFailed
     | WorkerReady
     | WorkerBootFailed
+    | WorkerWorn
     | AttemptsEnded
     | JobsHandedBack
     | PermitsRevoked

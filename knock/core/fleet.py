@@ -9,7 +9,6 @@ from knock.core.commands import (
     KillWorker,
     ReadLedgers,
     StartWorker,
-    StopWorker,
     WarnWorker,
 )
 from knock.core.dispatch import revoke
@@ -19,6 +18,7 @@ from knock.core.events import (
     WorkerBootFailed,
     WorkerExited,
     WorkerReady,
+    WorkerWorn,
 )
 from knock.core.limit import (
     CONFIRM_SECONDS,
@@ -27,10 +27,8 @@ from knock.core.limit import (
     first_look,
     judge,
 )
-from knock.core.slot import Flight, Phase, Slot
-
-# How long a worker that was told to end may take (exit handlers of libraries).
-STOP_SECONDS = 5.0
+from knock.core.recycling import Recycling, tell_to_end
+from knock.core.slot import AT_WORK, Flight, Phase, Slot
 
 
 class Fleet:
@@ -41,6 +39,7 @@ class Fleet:
         self._is_stopping = False
         self._stop_at: float | None = None
         self._boots = Boots(slots)
+        self._recycling = Recycling(slots)
         self.failure: str | None = None
 
     @property
@@ -68,6 +67,8 @@ class Fleet:
                 slot.generation += 1
                 slot.phase = Phase.BOOTING
                 commands.append(StartWorker(slot.number, slot.generation))
+        if self._recycling.is_on and not self._is_stopping:
+            commands.extend(self._recycling.turn(now))
         return commands
 
     def _end(self, slot: Slot, now: float) -> Iterable[Command]:
@@ -75,12 +76,10 @@ class Fleet:
             slot.phase = Phase.GONE
         elif slot.phase is Phase.BOOTING:
             yield self._kill(slot, None, KillCause.RELEASED)
-        elif slot.phase is Phase.READY and not slot.revoking and not slot.kill:
+        elif slot.phase in AT_WORK and not slot.revoking and not slot.kill:
             head = slot.head
             if head is None:
-                slot.phase = Phase.STOPPING
-                slot.wake_at = now + STOP_SECONDS
-                yield StopWorker(slot.number, slot.generation)
+                yield tell_to_end(slot, now)
             elif self._stop_at is not None and self._stop_at <= now:
                 yield self._kill(slot, head.ticket, KillCause.RELEASED)
 
@@ -105,16 +104,22 @@ class Fleet:
         if slot.generation == event.generation:
             slot.boot_detail = event.detail
 
+    def worn(self, slot: Slot, event: WorkerWorn) -> None:
+        """A process asks to be replaced."""
+        self._recycling.worn(slot, event)
+
     def exited(self, slot: Slot, event: WorkerExited, now: float) -> None:
         """A process is gone: another takes its slot, later if it could not boot."""
         is_boot_failure = slot.phase is Phase.BOOTING
-        is_early = slot.phase is Phase.READY and not slot.is_used
+        is_worn = slot.retires_for is not None and slot.worn is not None
+        is_early = not slot.is_used and (slot.phase is Phase.READY or is_worn)
         detail = slot.boot_detail or event.death.stderr or event.death.cause
         slot.reset()
         slot.phase = Phase.GONE if self._is_stopping else Phase.EMPTY
         slot.start_at = now
         if is_early:
-            # The first may be an accident; a library that ends its process would do it for ever.
+            # The first may be an accident; a library that ends its process, or makes it ask for
+            # another one, would do it for ever.
             slot.start_at = now + delay(slot.early_deaths)
             slot.early_deaths += 1
         if is_boot_failure and not self._is_stopping:
@@ -124,7 +129,7 @@ class Fleet:
 
     def take_back(self, slot: Slot, tickets: list[int]) -> list[Command]:
         """Order these tickets back, if the worker is not being killed (then they come anyway)."""
-        if not tickets or slot.phase is not Phase.READY or slot.kill:
+        if not tickets or slot.phase not in AT_WORK or slot.kill:
             return []
         return [revoke(slot, tickets)]
 
@@ -139,7 +144,7 @@ class Fleet:
 
     def kill_cancelled(self, slot: Slot, ticket: int) -> list[Command]:
         """Kill the worker while it runs this cancelled job."""
-        if slot.phase is not Phase.READY or slot.kill:
+        if slot.phase not in AT_WORK or slot.kill:
             return []
         return [self._kill(slot, ticket, KillCause.CANCELLED)]
 
@@ -147,7 +152,7 @@ class Fleet:
         """The job that was to be killed had ended: the worker lives on."""
         if slot.phase is Phase.KILLING and slot.kill is not None and slot.kill[0] == ticket:
             slot.kill = None
-            slot.phase = Phase.READY
+            slot.phase = Phase.READY if slot.retires_for is None else Phase.RETIRING
 
     # --- clocks ---
 
@@ -161,7 +166,7 @@ class Fleet:
                 continue
             if slot.phase is Phase.STOPPING:
                 commands.append(self._kill(slot, None, KillCause.RELEASED))
-            elif slot.phase is Phase.READY:
+            elif slot.phase in AT_WORK:
                 slot.wake_at = None
                 slot.is_looked_at = not slot.revoking
                 due.append(slot.number)
@@ -178,7 +183,7 @@ class Fleet:
         commands: list[Command] = []
         for worker, (generation, reading) in event.readings.items():
             slot = self._slots[worker]
-            if slot.generation == generation and slot.phase is Phase.READY and not slot.kill:
+            if slot.generation == generation and slot.phase in AT_WORK and not slot.kill:
                 commands.extend(self._judge_clock(slot, reading, now))
         return commands
 
@@ -246,7 +251,7 @@ class Fleet:
         if not self._is_stopping:
             moments.extend(s.start_at for s in self._slots if s.phase is Phase.EMPTY)
         elif self._stop_at is not None and any(
-            s.phase is Phase.READY and s.window and not s.revoking for s in self._slots
+            s.phase in AT_WORK and s.window and not s.revoking for s in self._slots
         ):
             moments.append(self._stop_at)
         return min(moments, default=None)

@@ -37,12 +37,15 @@ from knock.core.events import (
     WorkerBootFailed,
     WorkerExited,
     WorkerReady,
+    WorkerWorn,
 )
 from knock.core.fleet import Fleet
-from knock.core.job import Attempt, AttemptOutcome, Claim, Usage
+from knock.core.job import AttemptOutcome, Claim
 from knock.core.kinds import Kinds
 from knock.core.policy import JobPolicy, StopRule
+from knock.core.recycling import recycled_for
 from knock.core.slot import Flight, Phase, Slot
+from knock.core.tribunal import last_attempt
 
 
 class Machine:
@@ -133,6 +136,8 @@ class Machine:
                 self._kill_dropped(event, now)
             case WorkerReady():
                 self._fleet.ready(event)
+            case WorkerWorn():
+                self._worker_worn(event)
             case WorkerBootFailed():
                 self._fleet.boot_failed(event)
             case WorkerExited():
@@ -343,6 +348,11 @@ class Machine:
 
     # --- workers end ---
 
+    def _worker_worn(self, event: WorkerWorn) -> None:
+        slot = self._slot(event.worker, event.generation)
+        if slot is not None:
+            self._fleet.worn(slot, event)
+
     def _worker_exited(self, event: WorkerExited, now: float) -> None:
         slot = self._slot(event.worker, event.generation)
         if slot is None:
@@ -350,40 +360,27 @@ class Machine:
         unstarted = self._pop_all(slot, event.unstarted)
         rest = self._pop_all(slot, list(slot.window))
         kill, pid, used = slot.kill, slot.pid, slot.cpu_seconds
+        self._note_exit(slot, event, now)
         self._fleet.exited(slot, event, now)
-        if not self._is_stopping:
-            notice = Notice(NoticeName.WORKER_EXITED, now, worker=event.worker, death=event.death)
-            self._notices.append(notice)
         # A worker runs one job: were more permits taken, by a job that read the pipe, the first
         # is the one that ran and the others never started.
         for flight in rest[:1]:
             outcome = self._docket.tribunal.outcome_of(event.death, kill, flight.ticket)
-            attempt = _last_attempt(flight, event, outcome, pid=pid, used=used, now=now)
+            attempt = last_attempt(flight, event, outcome, pid=pid, used=used, now=now)
             self._docket.ended_with_worker(flight, attempt, now)
         self._docket.returned(unstarted + rest[1:], now)
+
+    def _note_exit(self, slot: Slot, event: WorkerExited, now: float) -> None:
+        notice = Notice(NoticeName.WORKER_EXITED, now, worker=slot.number, death=event.death)
+        reason = recycled_for(slot)
+        if reason is not None:
+            notice.name, notice.detail = NoticeName.WORKER_RECYCLED, reason
+        elif self._is_stopping:
+            return
+        self._notices.append(notice)
 
     def _slot(self, worker: int, generation: int) -> Slot | None:
         """The slot, if that process still fills it."""
         slot = self._slots[worker]
         is_gone = slot.phase in (Phase.EMPTY, Phase.GONE)
         return None if is_gone or slot.generation != generation else slot
-
-
-def _last_attempt(
-    flight: Flight,
-    event: WorkerExited,
-    outcome: AttemptOutcome,
-    *,
-    pid: int | None,
-    used: float,
-    now: float,
-) -> Attempt:
-    """Describe the run that ended with its worker, whose other jobs ``used`` so much CPU time."""
-    death = event.death
-    started_at = flight.sent_at if event.started_at is None else event.started_at
-    started_at = min(max(started_at, flight.sent_at), now)
-    # The kernel tells of the whole process.
-    cpu = max(0.0, (death.cpu_seconds or 0.0) - used)
-    peak = death.peak_rss_bytes or 0
-    usage = Usage(started_at, now - started_at, cpu, peak, 0, is_exact=False)
-    return Attempt(flight.claim.attempt, outcome, usage, 0.0, death.pid or pid, death=death)

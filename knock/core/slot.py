@@ -17,9 +17,14 @@ class Phase(Enum):
     EMPTY = auto()  # none; one is started at ``start_at``
     BOOTING = auto()
     READY = auto()
+    RETIRING = auto()  # as READY, but is given nothing more, and ends when it holds nothing
     STOPPING = auto()  # told to end when it is through
     KILLING = auto()
     GONE = auto()  # none, and none will be
+
+
+# Here jobs run, and can be taken back or killed.
+AT_WORK = (Phase.READY, Phase.RETIRING)
 
 
 # Not frozen: it changes hands. ``eq=False``: a flight is itself and nothing else.
@@ -59,7 +64,8 @@ class Slot:
     behind it.
     ``cpu_seconds`` is what the ended attempts used. ``is_used``: the process was given a job;
     ``early_deaths`` counts the processes in a row that were ready and ended before that,
-    ``failed_boots`` those that never were ready.
+    ``failed_boots`` those that never were ready. ``worn`` is why the process asked to be replaced,
+    ``retires_for`` why it is going to be.
     """
 
     __slots__ = (
@@ -80,6 +86,7 @@ class Slot:
         "payload_bytes",
         "phase",
         "pid",
+        "retires_for",
         "revoking",
         "shown",
         "start_at",
@@ -87,6 +94,7 @@ class Slot:
         "taken",
         "wake_at",
         "window",
+        "worn",
     )
 
     def __init__(self, number: int) -> None:
@@ -118,6 +126,8 @@ class Slot:
         self.late_at: float | None = None
         self.boot_detail = ""
         self.cpu_seconds = 0.0
+        self.worn: str | None = None
+        self.retires_for: str | None = None
 
     @property
     def takes_jobs(self) -> bool:

@@ -5,6 +5,9 @@ from random import Random
 from knock.core.commands import (
     KillCause,
 )
+from knock.core.events import (
+    WorkerExited,
+)
 from knock.core.handout import AttemptEnded
 from knock.core.job import (
     Attempt,
@@ -14,6 +17,7 @@ from knock.core.job import (
     JobState,
     Settlement,
     Unset,
+    Usage,
 )
 from knock.core.policy import StopRule
 from knock.core.retry import Bury, Retry, judge
@@ -110,3 +114,23 @@ class Tribunal:
         else:
             settlement.run_at = now + verdict.delay
         return settlement
+
+
+def last_attempt(
+    flight: Flight,
+    event: WorkerExited,
+    outcome: AttemptOutcome,
+    *,
+    pid: int | None,
+    used: float,
+    now: float,
+) -> Attempt:
+    """Describe the run that ended with its worker, whose other jobs ``used`` so much CPU time."""
+    death = event.death
+    started_at = flight.sent_at if event.started_at is None else event.started_at
+    started_at = min(max(started_at, flight.sent_at), now)
+    # The kernel tells of the whole process.
+    cpu = max(0.0, (death.cpu_seconds or 0.0) - used)
+    peak = death.peak_rss_bytes or 0
+    usage = Usage(started_at, now - started_at, cpu, peak, 0, is_exact=False)
+    return Attempt(flight.claim.attempt, outcome, usage, 0.0, death.pid or pid, death=death)

@@ -12,6 +12,7 @@ from knock.core.events import (
     JobsHandedBack,
     WorkerBootFailed,
     WorkerReady,
+    WorkerWorn,
 )
 from knock.core.handout import AttemptEnded
 from knock.errors import ProtocolError
@@ -28,6 +29,7 @@ from knock.protocol.message import (
     decode_handed_back,
     decode_log,
     decode_progress,
+    decode_worn,
 )
 
 
@@ -80,6 +82,8 @@ def _other(handle: Handle, kind: int, body: bytes, at: At, tell: Tell) -> list[E
             _pass_on(handle, decode_progress(body), tell)
         case Kind.CALL:
             _pass_on(handle, decode_call(body), tell)
+        case Kind.WORN:
+            return [_worn(handle, decode_worn(body))]
         case _:
             return _booted(handle, kind, body)
     return []
@@ -89,6 +93,12 @@ def _pass_on(handle: Handle, message: LogLine | Progress | Call, tell: Tell) -> 
     if message.ticket != handle.running:
         raise ProtocolError(f"a message for ticket {message.ticket}, which does not run")
     tell(WorkerMessage(handle.worker, handle.generation, message))
+
+
+def _worn(handle: Handle, reason: str) -> WorkerWorn:
+    if not handle.is_ready:
+        raise ProtocolError("worn before it was ready")
+    return WorkerWorn(handle.worker, handle.generation, reason)
 
 
 def _booted(handle: Handle, kind: int, body: bytes) -> list[Event]:

@@ -32,6 +32,7 @@ from knock.protocol.message import (
     encode_handed_back,
     encode_log,
     encode_progress,
+    encode_worn,
 )
 
 READ_BYTES = 1 << 18
@@ -122,6 +123,13 @@ class WorkerLink:
         """Write one frame that is not of a job."""
         with self._writing:
             self._write_all([frame])
+
+    def worn(self, reason: str) -> None:
+        """Ask to be replaced, for this reason; to be called once the boot was told.
+
+        Whoever calls it starts no other job: what still comes is to be handed back.
+        """
+        self.send(encode_worn(reason))
 
     # --- the next job ---
 

@@ -49,6 +49,7 @@ class Kind(IntEnum):
     CALL = 39
     BUFFERS = 40  # reserved: out-of-band buffers of a result
     CHECKPOINT = 41  # reserved: saved state of a running job
+    WORN = 42
 
 
 TO_WORKER = frozenset({Kind.BOOT, Kind.DEFINE, Kind.JOBS, Kind.RESUME_TYPE, Kind.ANSWER})
@@ -62,6 +63,7 @@ FROM_WORKER = frozenset(
         Kind.LOG,
         Kind.PROGRESS,
         Kind.CALL,
+        Kind.WORN,
     }
 )
 
@@ -222,6 +224,16 @@ def decode_handed_back(body: bytes) -> list[int]:
     if not body or len(body) % _TICKET.size:
         raise ProtocolError(f"malformed handing back: {len(body)} bytes")
     return [ticket for (ticket,) in _TICKET.iter_unpack(body)]
+
+
+def encode_worn(reason: str) -> bytes:
+    """Return a WORN frame: the worker wants to be replaced, for this reason (a few words)."""
+    return encode_frame(Kind.WORN, clip(reason, MAX_NAME_BYTES))
+
+
+def decode_worn(body: bytes) -> str:
+    """Return the worker's reason."""
+    return decode_text(body, MAX_NAME_BYTES, "wish to be replaced")
 
 
 @dataclass(frozen=True, slots=True)

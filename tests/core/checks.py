@@ -4,6 +4,7 @@ from knock.core import commands as cmd, events as ev
 from knock.core.boot import PATIENCE_SECONDS
 from knock.core.job import AttemptOutcome
 from knock.core.policy import JobPolicy, StopRule
+from knock.core.recycling import STOP_SECONDS
 from tests.core.fake_pool import FakePool
 from tests.core.fake_storage import FakeStorage
 from tests.core.fake_worker import Hand, Run
@@ -16,6 +17,7 @@ BREAKER_NOTICES = frozenset(
         cmd.NoticeName.BREAKER_CLOSED,
     }
 )
+EXIT_NOTICES = frozenset({cmd.NoticeName.WORKER_EXITED, cmd.NoticeName.WORKER_RECYCLED})
 BREAKER_FAILURES = frozenset(
     {
         AttemptOutcome.ERROR,
@@ -46,6 +48,8 @@ class Checks:
         self.breakers: dict[str, BreakerModel] = {}
         for name, policy in policies.items():
             self._set_breaker(name, policy)
+        self.exits: list[tuple[cmd.NoticeName, int, str]] = []  # that are to be told
+        self.renewed: set[int] = set()  # slots that must be filled at once
         self.sent: list[tuple[int, float, int]] = []
         self.sent_to: dict[int, set[int]] = {}  # worker to what it was sent in this step
         self.returned: tuple[int, list] = (0, [])  # worker, and the jobs that it gave back
@@ -55,6 +59,7 @@ class Checks:
             ev.PermitsRevoked: self._jobs_returned,
             ev.WorkerExited: self._worker_exited,
             ev.WorkerReady: self._worker_ready,
+            ev.WorkerWorn: self._worker_worn,
             ev.KillDropped: self._kill_dropped,
             ev.LedgersRead: self._ledgers_read,
             ev.CancelRequested: self._cancel_requested,
@@ -69,7 +74,7 @@ class Checks:
             cmd.SettleJobs: lambda command, now: storage.ask(command),
             cmd.CancelStored: lambda command, now: storage.cancel(command),
             cmd.StartWorker: self._start_worker,
-            cmd.StopWorker: lambda command, now: pool.stop(command),
+            cmd.StopWorker: self._stop_worker,
             cmd.KillWorker: self._kill_worker,
             cmd.WarnWorker: lambda command, now: pool.warn(command, self.policies),
             cmd.ResumeType: lambda command, now: pool.resume_type(command),
@@ -151,12 +156,27 @@ class Checks:
             outcome = job.outcomes[-1] if run.taken_at else None
             is_failure = outcome in BREAKER_FAILURES and not job.is_cancelled
             self._gone(run, True if is_failure else None, now)
+        self._expect_notice(hand)
         if not hand.is_known_ready and not event.death.is_infrastructure:
             self.boot_failures += 1
             self.hopeless.add(hand.number)
         elif not hand.is_known_ready and self.wanting_since is None:
             self.wanting_since = now
         self.pool.bury(hand)
+
+    def _expect_notice(self, hand: Hand) -> None:
+        """One of an exit and a recycling is told, and a recycled worker is replaced at once."""
+        if hand.is_stopping and hand.retires_for is not None:
+            self.exits.append((cmd.NoticeName.WORKER_RECYCLED, hand.number, hand.retires_for))
+            if hand.is_used and not self.is_stopping:
+                self.renewed.add(hand.number)
+        elif not self.is_stopping:
+            self.exits.append((cmd.NoticeName.WORKER_EXITED, hand.number, ""))
+
+    def _worker_worn(self, event: ev.WorkerWorn, now: float) -> None:
+        hand = self._live(event)
+        if hand is not None:
+            hand.is_known_worn = True
 
     def _worker_ready(self, event: ev.WorkerReady, now: float) -> None:
         hand = self._live(event)
@@ -266,10 +286,18 @@ class Checks:
     def _start_worker(self, command: cmd.StartWorker, now: float) -> None:
         assert not self.is_stopping, "a worker is started though the pool stops"
         self.pool.start(command)
+        self.renewed.discard(command.worker)
+
+    def _stop_worker(self, command: cmd.StopWorker, now: float) -> None:
+        hand = self.pool.hand(command.worker, command.generation)
+        assert self.is_stopping or hand.is_known_worn, "a worker is told to end for nothing"
+        self.pool.stop(command)
 
     def _kill_worker(self, command: cmd.KillWorker, now: float) -> None:
         if command.cause is cmd.KillCause.RELEASED:
-            assert self.is_stopping, "a worker is killed for a stop that nobody asked for"
+            hand = self.pool.hand(command.worker, command.generation)
+            is_late = hand.is_stopping and now >= hand.stops_at + STOP_SECONDS
+            assert self.is_stopping or is_late, "a worker is killed for a stop that nobody wants"
         if command.cause is cmd.KillCause.CANCELLED:
             hand = self.pool.hand(command.worker, command.generation)
             job = hand.view[command.ticket].job
@@ -282,13 +310,17 @@ class Checks:
                 got = (notice.name, notice.job_type)
                 assert got in self.expected, f"{got} is published"
                 self.expected.remove(got)
+            elif notice.name in EXIT_NOTICES:
+                got = (notice.name, notice.worker, notice.detail)
+                assert got in self.exits, f"{got} is published"
+                self.exits.remove(got)
             elif notice.name is cmd.NoticeName.STOP_RULE_REACHED:
                 assert self.rule is not None, "nobody wanted the batch to be given up"
                 assert not self.sent, "jobs are sent though the batch is given up"
                 self.is_over = True
 
     def _fail_pool(self, command: cmd.FailPool, now: float) -> None:
-        hands = [hand for hand in self.pool.hands if hand is not None]
+        hands = [hand for hand in self.pool.hands if hand is not None and not hand.is_stopping]
         if self.boot_failures < 3:
             since = now if self.wanting_since is None else self.wanting_since
             assert now - since >= PATIENCE_SECONDS, "the pool gives up too early"

@@ -35,6 +35,7 @@ class FakePool:
         self.boot_failures = rng.choice([0.1, 0.1, 0.4])
         self.is_starved = False  # no process can be made
         self.hangs = rng.choice([0.02, 0.02, 0.1])  # the share of jobs that never end
+        self.wear = rng.choice([0.0, 0.0, 0.05, 0.5, 1.0])  # the share of jobs that wear a worker
         self.wall_seconds = rng.choice([None, 1e-5, 1e-3])  # what jobs say of themselves
 
     def calm(self) -> None:
@@ -100,9 +101,11 @@ class FakePool:
             self._take(hand)
         elif hand.is_stopping:
             if chance < 0.7:  # else an exit handler hangs
-                self.die(hand, Death(exit_code=0))
+                self.die(hand, Death(exit_code=0) if chance < 0.6 else Death(signal=11))
         elif chance < 0.003 and not self.is_calm:
             self.die(hand, Death(signal=9))
+        elif chance < 0.006 and not self.is_calm:
+            self._wear_out(hand)
 
     def _boot(self, hand: Hand, chance: float) -> None:
         if self.is_starved:
@@ -114,6 +117,9 @@ class FakePool:
         elif chance < 0.6:
             hand.phase = READY
             pid = 1000 + hand.generation
+            if chance > 0.59 and not self.is_calm:
+                self._wear_out(hand)
+                hand.drain()  # it may be heard before the birth is told
             hand.told.append(ev.WorkerReady(hand.number, hand.generation, pid))
 
     def _take(self, hand: Hand) -> None:
@@ -131,24 +137,32 @@ class FakePool:
         job.outcomes = ()
         job.ended = None
 
+    def _begin(self, hand: Hand, run: Run, chance: float) -> None:
+        if chance < 0.85 or self.is_calm:
+            run.started_at = self.now
+        elif chance < 0.87:
+            run.started_at = 0.0 if chance < 0.86 else 1e12
+            run.is_honest = False
+        elif chance < 0.89:
+            self._crash(hand, run)
+
     def _run_on(self, hand: Hand, run: Run, chance: float) -> None:
         if run.started_at is not None and self.rng.random() < 0.2:
             run.progress_at = self.now
             run.rss += int(self.rng.random() * 60)
         if run.started_at is None:
-            if chance < 0.85 or self.is_calm:
-                run.started_at = self.now
-            elif chance < 0.87:
-                run.started_at = 0.0 if chance < 0.86 else 1e12
-                run.is_honest = False
-            elif chance < 0.89:
-                self._crash(hand, run)
+            self._begin(hand, run, chance)
             return
         if run.hangs and not self.is_calm:
             if chance < 0.005:
                 self._crash(hand, run)
             return
         rng = self.rng
+        if not hand.is_worn and rng.random() < self.wear:
+            if chance < 0.5:
+                self._wear_out(hand)
+            else:
+                run.wears = True
         is_sick = not self.is_calm and rng.random() < self.sickness.get(run.job.spec.type, 0.1)
         if not is_sick:
             if chance < 0.8:
@@ -185,6 +199,15 @@ class FakePool:
         hand.running = None
         # Something that the job has left holds the worker up for good.
         hand.is_deaf = not self.is_calm and rng.random() < 0.001
+        if run.wears and not hand.is_worn:
+            self._wear_out(hand)
+
+    def _wear_out(self, hand: Hand) -> None:
+        """The worker wants to be replaced, and starts nothing from now on."""
+        hand.is_worn = True
+        hand.channel.append(f"worn in slot {hand.number}")
+        for run in hand.permits:
+            run.goes_back = True
 
     def _fail_type(self, hand: Hand, job_type: str) -> None:
         hand.failing.add(job_type)
@@ -237,20 +260,25 @@ class FakePool:
     def stop(self, command: cmd.StopWorker) -> None:
         hand = self.hand(command.worker, command.generation)
         assert not hand.view, "a worker is told to end while it has jobs"
+        assert not hand.is_stopping, "a worker is told to end twice"
         hand.is_stopping = True
+        hand.stops_at = self.now
 
     def send(self, command: cmd.SendJobs, jobs: dict[int, Job]) -> None:
         hand = self.hand(command.worker, command.generation)
         assert hand.is_known_ready, "jobs for a worker that is not ready"
         assert hand.kill is None, "jobs for a worker under a kill"
         assert not hand.is_stopping, "jobs for a worker that was told to end"
+        assert hand.retires_for is None, "jobs for a worker that retires"
+        assert not hand.is_known_worn, "jobs for a worker that wants to be replaced"
+        hand.is_used = True
         for dispatch in command.jobs:
             job = jobs[dispatch.job.id]
             assert job.holder is None, "a job on two workers"
             job.holder = hand
             run = Run(dispatch.ticket, job, self.now)
             run.is_guarded = dispatch.is_guarded
-            run.goes_back = job.spec.type in hand.failing
+            run.goes_back = hand.is_worn or job.spec.type in hand.failing
             if not hand.view:
                 hand.touched_at = self.now
             assert dispatch.ticket > max(hand.view, default=0), "tickets must rise"

@@ -31,12 +31,14 @@ class Run:
         "started_at",
         "taken_at",
         "ticket",
+        "wears",
     )
 
     def __init__(self, ticket: int, job: Job, now: float) -> None:
         self.ticket, self.job, self.sent_at = ticket, job, now
         self.goes_back = False  # a job of its type has failed before it
         self.hangs = False
+        self.wears = False  # its worker wants to be replaced after it
         self.is_guarded = False  # a failure of it sends back what follows of its type
         self.is_known = False  # the machine has asked for it in vain: it has started
         self.taken_at = 0.0  # 0: it has not started
@@ -59,15 +61,20 @@ class Hand:
         "generation",
         "is_deaf",
         "is_known_ready",
+        "is_known_worn",
         "is_stopping",
+        "is_used",
+        "is_worn",
         "kill",
         "looked_at",
         "looks",
         "number",
         "permits",
         "phase",
+        "retires_for",
         "revoking",
         "running",
+        "stops_at",
         "told",
         "touched_at",
         "view",
@@ -84,6 +91,10 @@ class Hand:
         self.view: dict[int, Run] = {}
         self.is_known_ready = self.is_deaf = False
         self.is_stopping = False
+        self.stops_at = 0.0  # when it was told to end
+        self.is_used = False  # it was sent a job
+        self.is_worn = self.is_known_worn = False  # it wants to be replaced; the machine was told
+        self.retires_for: str | None = None  # why the machine must be replacing it
         self.revoking: deque = deque()  # what was wanted back, an entry for each answer to come
         self.kill: cmd.KillCause | None = None  # the one that the machine waits for
         self.looks: deque[Run | None] = deque()  # what ran at each look not yet answered
@@ -99,6 +110,8 @@ class Hand:
             while channel and len(ended) < limit and isinstance(channel[0], ev.AttemptEnded):
                 ended.append(channel.popleft())
             return ev.AttemptsEnded(self.number, self.generation, ended)
+        if isinstance(channel[0], str):
+            return ev.WorkerWorn(self.number, self.generation, channel.popleft())
         tickets = []
         while channel and len(tickets) < limit and isinstance(channel[0], int):
             tickets.append(channel.popleft())

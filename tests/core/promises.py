@@ -23,6 +23,9 @@ class Promises:
         """Assert all that concerns this event."""
         known, kind = self.known, type(event)
         assert not known.expected, f"{known.expected} is not published"
+        assert not known.exits, f"{known.exits} is not published"
+        if not known.is_stopping:
+            self._check_the_worn_retire()
         if known.sent:
             self._check_order()
             known.sent.clear()
@@ -31,6 +34,7 @@ class Promises:
         known.sent_to.clear()
         if self.pool.is_silent():
             self._check_kills_are_ordered(now)
+            self._check_the_retired_end()
             # After a failed claim the storage is left alone for a while.
             is_resting = self.machine._docket.intake._retry_at is not None
             if not (known.is_held or self.storage.requests or is_resting):
@@ -161,12 +165,30 @@ class Promises:
             if hand is not None and hand.kill is None:
                 assert not hand.permits, "a job may start though nothing is to start"
 
+    # --- recycling ---
+
+    def _check_the_worn_retire(self) -> None:
+        known = self.known
+        assert known.has_failed or not known.renewed, "a recycled worker is not replaced at once"
+        for hand in self.pool.hands:
+            if hand is None or not hand.is_known_ready or hand.kill is not None:
+                continue
+            if hand.retires_for is None and hand.is_known_worn:
+                hand.retires_for = f"worn in slot {hand.number}"
+            if hand.retires_for is not None and not hand.revoking:
+                assert not hand.permits, "a job waits for a worker that retires"
+
+    def _check_the_retired_end(self) -> None:
+        for hand in self.pool.hands:
+            if hand is not None and hand.retires_for is not None and hand.kill is None:
+                assert hand.view or hand.is_stopping, "a retired worker is never told to end"
+
     # --- progress ---
 
     def _check_nobody_idles(self, now: float) -> None:
         """Where a worker has nothing to do, no job waits that it could run."""
         hands = [hand for hand in self.pool.hands if hand is not None]
-        if not any(h.is_known_ready and not h.view and h.kill is None for h in hands):
+        if not any(_is_idle(hand) for hand in hands):
             return
         # More urgent jobs in windows come first, and are not moved for a moment's work.
         waiting = (run for hand in hands for run in list(hand.view.values())[1:])
@@ -228,3 +250,8 @@ class Promises:
             assert not kind.out
             if kind.breaker is not None and kind.breaker.state == "half_open":
                 assert kind.breaker.free_probes == kind.breaker._policy.probes
+
+
+def _is_idle(hand: Hand) -> bool:
+    is_at_work = hand.is_known_ready and hand.kill is None and not hand.is_stopping
+    return is_at_work and not hand.view

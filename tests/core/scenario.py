@@ -118,6 +118,7 @@ def lie(rng: Random, worker: int, generation: int, ticket: int) -> object:
             ev.PermitsRevoked(worker, generation, [ticket]),
             ev.KillDropped(worker, generation, ticket),
             ev.WorkerReady(worker, generation, 1),
+            ev.WorkerWorn(worker, generation, "a lie"),
             ev.WorkerBootFailed(worker, generation, "a lie"),
             ev.WorkerExited(worker, generation, Death(signal=9), [ticket]),
             ev.LedgersRead({worker: (generation, reading)}),

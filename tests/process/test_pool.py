@@ -13,6 +13,7 @@ from knock.core.commands import (
 from knock.core.events import (
     KillDropped,
     WorkerReady,
+    WorkerWorn,
 )
 from knock.core.job import AttemptOutcome
 from knock.pool.definition import Processor, Style, dump_definitions
@@ -49,6 +50,14 @@ def test_a_failure_hands_the_rest_of_its_type_back(drive):
     assert drive.handed_back() == failing[1:]
     drive.pool.resume_type(0, 1, "do")
     assert drive.values(drive.send((jobs.square, 7))) == [49]
+
+
+def test_a_worker_can_ask_to_be_replaced_with_a_text_of_any_length(drive):
+    drive.start()
+    drive.values(drive.send((jobs.wear,), (jobs.wear, "\udcff" * 5000)))
+    short, long = drive.all(WorkerWorn)
+    assert short == WorkerWorn(0, 1, "left threads")
+    assert long.reason == ("\\udcff" * 200)[:1024]
 
 
 def test_what_has_not_started_can_be_revoked_and_never_runs(drive, witness, gate):

@@ -55,6 +55,12 @@ def test_a_second_answer_for_the_same_job_is_a_violation(make_drive, witness):
     assert drive.revoke(last) == [last]
 
 
+def test_a_worker_that_is_worn_before_it_was_ready_is_killed(make_drive):
+    drive = make_drive(initializer=jobs.wear)
+    drive.pool.start_worker(0, 1)
+    assert drive.exit().death.cause == "protocol violation: worn before it was ready"
+
+
 def test_a_worker_that_closes_its_channel_and_lives_on_is_killed(make_drive, witness):
     drive = make_drive().start()
     [guilty] = drive.send((jobs.close_channel, witness))

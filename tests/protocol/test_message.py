@@ -152,6 +152,7 @@ ROUND_TRIPS: list[tuple[Kind, Any, Callable[[bytes], Any], Any]] = [
     (Kind.READY, [message.encode_ready()], bytes, b""),
     (Kind.BOOT_FAILED, [message.encode_boot_failed("no")], message.decode_boot_failed, "no"),
     (Kind.HANDED_BACK, [message.encode_handed_back([4, 9])], message.decode_handed_back, [4, 9]),
+    (Kind.WORN, [message.encode_worn("left threads")], message.decode_worn, "left threads"),
     (
         Kind.LOG,
         [message.encode_log(7, 5, 20, "hello")],
@@ -196,6 +197,7 @@ DECODERS: dict[Kind, Callable[[bytes], Any]] = {
     Kind.PROGRESS: message.decode_progress,
     Kind.CALL: message.decode_call,
     Kind.BOOT_FAILED: message.decode_boot_failed,
+    Kind.WORN: message.decode_worn,
 }
 GOOD = {
     Kind.RESULT: encode_result(1, Measured(1, 2, 3, 4, 5, True), b"value"),
@@ -211,6 +213,7 @@ GOOD = {
     Kind.PROGRESS: [message.encode_progress(1, 2, 3)],
     Kind.CALL: message.encode_call(Call(1, 2, "verb", b"body")),
     Kind.BOOT_FAILED: [message.encode_boot_failed("text")],
+    Kind.WORN: [message.encode_worn("text")],
 }
 
 
