@@ -102,11 +102,11 @@ def fraction(name: str, value: object) -> float:
     return number
 
 
-def size(name: str, value: object) -> int:
+def size(name: str, value: object, *, minimum: int = 0) -> int:
     """Return a size in bytes, given as a whole number or as text such as ``"512MiB"``.
 
     Raises:
-        ConfigError: It is neither, or negative.
+        ConfigError: It is neither, or less than ``minimum``.
     """
     if isinstance(value, str):
         match = _SIZE.fullmatch(value.strip())
@@ -116,8 +116,8 @@ def size(name: str, value: object) -> int:
             raise ConfigError(f"{name} must be a size such as '512MiB', not {_shown(value)}")
         whole, _, decimals = match[1].partition(".")
         size_bytes = int(whole + decimals) * factor // 10 ** len(decimals)
-        return count(name, size_bytes, maximum=MAX_SIZE)
-    return count(name, value, maximum=MAX_SIZE)
+        return count(name, size_bytes, minimum=minimum, maximum=MAX_SIZE)
+    return count(name, value, minimum=minimum, maximum=MAX_SIZE)
 
 
 def optional_size(name: str, value: object) -> int | None:

@@ -118,8 +118,8 @@ class Dispatcher:
         room = 0
         for slot in self._slots:
             if slot.takes_jobs:
-                free = int((WINDOW_SECONDS - slot.load) / typical)
-                room += max(free, 0 if slot.window else 1)
+                free = max(int((WINDOW_SECONDS - slot.load) / typical), 0 if slot.window else 1)
+                room += int(min(free, slot.quota - slot.handed))
         return min(room, MAX_WINDOW * len(self._slots)) - len(self.ready) + held_back
 
     def _typical_cost(self) -> float:
@@ -194,7 +194,9 @@ class Dispatcher:
         passed: list[Flight] = []  # what only another worker may have
         refused: set[Kind] = set()
         given = 0
-        while queue and given < share:
+        # Never more than the process may still run: what was sent may start at once.
+        room = min(share, slot.quota - slot.handed)
+        while queue and given < room:
             flight = queue[-1]
             if flight.kind in refused:
                 passed.append(queue.pop())

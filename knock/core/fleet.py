@@ -34,12 +34,12 @@ from knock.core.slot import AT_WORK, Flight, Phase, Slot
 class Fleet:
     """All slots of a pool. ``failure`` is why no worker can boot, once that is certain."""
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
+    def __init__(self, slots: Sequence[Slot], recycling: Recycling) -> None:
         self._slots = slots
         self._is_stopping = False
         self._stop_at: float | None = None
         self._boots = Boots(slots)
-        self._recycling = Recycling(slots)
+        self._recycling = recycling
         self.failure: str | None = None
 
     @property
@@ -90,13 +90,14 @@ class Fleet:
 
     # --- boots and deaths ---
 
-    def ready(self, event: WorkerReady) -> None:
+    def ready(self, event: WorkerReady, now: float) -> None:
         """A process has booted."""
         slot = self._slots[event.worker]
         if slot.phase is Phase.BOOTING and slot.generation == event.generation:
             slot.phase = Phase.READY
             slot.pid = event.pid
             self._boots.ready(slot)
+            self._recycling.begin(slot, now)
 
     def boot_failed(self, event: WorkerBootFailed) -> None:
         """Keep why; the exit follows."""
@@ -250,6 +251,7 @@ class Fleet:
         moments = [s.wake_at for s in self._slots if s.wake_at is not None and not s.kill]
         if not self._is_stopping:
             moments.extend(s.start_at for s in self._slots if s.phase is Phase.EMPTY)
+            moments.extend(self._recycling.deadlines())
         elif self._stop_at is not None and any(
             s.phase in AT_WORK and s.window and not s.revoking for s in self._slots
         ):

@@ -42,8 +42,8 @@ from knock.core.events import (
 from knock.core.fleet import Fleet
 from knock.core.job import AttemptOutcome, Claim
 from knock.core.kinds import Kinds
-from knock.core.policy import JobPolicy, StopRule
-from knock.core.recycling import recycled_for
+from knock.core.policy import JobPolicy, RecyclePolicy, StopRule
+from knock.core.recycling import Recycling, recycled_for
 from knock.core.slot import Flight, Phase, Slot
 from knock.core.tribunal import last_attempt
 
@@ -62,10 +62,11 @@ class Machine:
         rng: Random,
         policies: Mapping[str, JobPolicy] | None = None,
         stop_rule: StopRule | None = None,
+        recycle: RecyclePolicy | None = None,
     ) -> None:
         self._slots = [Slot(number) for number in range(workers)]
         self._kinds = Kinds(policies or {})
-        self._fleet = Fleet(self._slots)
+        self._fleet = Fleet(self._slots, Recycling(self._slots, recycle, rng))
         self._docket = Docket(self._slots, self._kinds, rng, stop_rule)
         self._cancelled_early: set[int] = set()
         self._is_paused = False
@@ -135,7 +136,7 @@ class Machine:
             case KillDropped():
                 self._kill_dropped(event, now)
             case WorkerReady():
-                self._fleet.ready(event)
+                self._fleet.ready(event, now)
             case WorkerWorn():
                 self._worker_worn(event)
             case WorkerBootFailed():
@@ -254,6 +255,7 @@ class Machine:
             if flight is None:
                 continue
             slot.cpu_seconds += ended.usage.cpu_seconds
+            slot.kept_bytes = ended.usage.rss_before_bytes
             if flight.is_guarded and ended.outcome is not AttemptOutcome.SUCCESS:
                 slot.held.add(flight.kind)
             self._docket.ended(flight, ended, slot.pid, now)
@@ -269,6 +271,7 @@ class Machine:
             return None
         head = slot.head
         flights = self._pop_all(slot, tickets)
+        slot.handed -= len(flights)
         self._head_may_have_changed(slot, head, now)
         self._docket.returned(flights, now)
         return slot

@@ -1,4 +1,4 @@
-"""Per-type policies: plain data that the decisions read."""
+"""Policies of job types, workers and batches: plain data that the decisions read."""
 
 from dataclasses import dataclass, field
 
@@ -61,6 +61,21 @@ class JobPolicy:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy | None = None
     max_concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecyclePolicy:
+    """When a worker process is replaced by a new one; None is never.
+
+    It runs at most ``max_jobs`` jobs. ``max_memory_bytes`` is compared with its resident size
+    before a job, which earlier ones have left behind; ``max_age`` (seconds) with the time since it
+    was ready. Each process draws limits of its own, from 0.8 of these up to these, and retires
+    there unless too many others do: see ``core/recycling.py``.
+    """
+
+    max_jobs: int | None = None
+    max_memory_bytes: int | None = None
+    max_age: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,8 @@
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
+from math import inf
+from typing import NamedTuple
 
 from knock.core.commands import (
     KillCause,
@@ -25,6 +27,17 @@ class Phase(Enum):
 
 # Here jobs run, and can be taken back or killed.
 AT_WORK = (Phase.READY, Phase.RETIRING)
+
+
+class Limits(NamedTuple):
+    """What one process may come to: jobs handed to it, kept bytes, and when it is too old."""
+
+    jobs: float = inf
+    memory_bytes: float = inf
+    age_at: float = inf
+
+
+NO_LIMITS = Limits()
 
 
 # Not frozen: it changes hands. ``eq=False``: a flight is itself and nothing else.
@@ -65,7 +78,12 @@ class Slot:
     ``cpu_seconds`` is what the ended attempts used. ``is_used``: the process was given a job;
     ``early_deaths`` counts the processes in a row that were ready and ended before that,
     ``failed_boots`` those that never were ready. ``worn`` is why the process asked to be replaced,
-    ``retires_for`` why it is going to be.
+    ``retires_for`` why it is going to be; ``is_renewing`` until its successor is ready.
+
+    ``handed`` counts the jobs handed to the process that did not come back unrun, and ``quota`` is
+    how many that may be. ``kept_bytes`` is the resident size that it was last found to keep. At
+    its ``soft`` limits it may retire, at the ``hard`` ones it must; ``old_at`` is the next moment
+    at which its age is one of these.
     """
 
     __slots__ = (
@@ -74,21 +92,28 @@ class Slot:
         "early_deaths",
         "failed_boots",
         "generation",
+        "handed",
+        "hard",
         "head_at",
         "held",
         "is_looked_at",
+        "is_renewing",
         "is_used",
+        "kept_bytes",
         "kill",
         "kinds",
         "late_at",
         "load",
         "number",
+        "old_at",
         "payload_bytes",
         "phase",
         "pid",
+        "quota",
         "retires_for",
         "revoking",
         "shown",
+        "soft",
         "start_at",
         "stuck",
         "taken",
@@ -104,6 +129,7 @@ class Slot:
         self.start_at = 0.0
         self.early_deaths = 0
         self.failed_boots = 0
+        self.is_renewing = False
         self.reset()
 
     def reset(self) -> None:
@@ -128,11 +154,26 @@ class Slot:
         self.cpu_seconds = 0.0
         self.worn: str | None = None
         self.retires_for: str | None = None
+        self.handed = 0
+        self.kept_bytes = 0
+        self.restrict(NO_LIMITS, NO_LIMITS)
+
+    def restrict(self, soft: Limits, hard: Limits) -> None:
+        """Give the process these limits."""
+        self.soft, self.hard = soft, hard
+        self.quota = soft.jobs
+        self.old_at = soft.age_at
 
     @property
     def takes_jobs(self) -> bool:
         """Whether jobs may be sent to it now."""
-        return self.phase is Phase.READY and not self.stuck and not self.revoking and not self.kill
+        return (
+            self.phase is Phase.READY
+            and not self.stuck
+            and not self.revoking
+            and not self.kill
+            and self.handed < self.quota
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -155,6 +196,7 @@ class Slot:
     def put(self, flight: Flight) -> None:
         """Add a flight at the end of the window."""
         self.window[flight.ticket] = flight
+        self.handed += 1
         self.is_used = True
         self.early_deaths = 0
         self.is_looked_at = False

@@ -20,7 +20,7 @@ from knock.queue.registry import Registry
 from knock.queue.runtime import Runtime, runtime_in_worker, runtime_of
 from knock.queue.session import Settings
 from knock.storage import InMemoryStorage, Storage, choose_storage
-from knock.supervisor.setup import check_setup
+from knock.supervisor.setup import check_recycling, check_setup
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,6 +57,11 @@ class Queue(Enquiries):
         initializer: Called in each worker before its first job.
         initargs: Arguments for it.
         preload: Names of modules to import once, for all workers.
+        max_jobs_per_worker: Jobs after which a worker process is replaced; it never runs more.
+        max_worker_memory: Bytes, or text such as ``"512MiB"``: a worker whose resident size
+            before a job was this is replaced after it.
+        max_worker_age: Seconds after which a worker is replaced, when it has done its job.
+            Workers are replaced from 0.8 of these three on, where few others are. None: never.
         retention: Seconds that completed and cancelled jobs are kept; None is for ever.
 
     Raises:
@@ -87,6 +92,9 @@ class Queue(Enquiries):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         preload: Iterable[str] = (),
+        max_jobs_per_worker: int | None = None,
+        max_worker_memory: int | str | None = None,
+        max_worker_age: float | None = None,
         retention: float | None = 3600.0,
     ) -> None:
         if is_forwarding():
@@ -120,6 +128,11 @@ class Queue(Enquiries):
                 initializer=initializer,
                 initargs=initargs,
                 preload=preload,
+                recycle=check_recycling(
+                    max_jobs_per_worker=max_jobs_per_worker,
+                    max_worker_memory=max_worker_memory,
+                    max_worker_age=max_worker_age,
+                ),
             ),
             retention=config.seconds("retention", retention, allow_none=True),
             max_payload_bytes=config.optional_size("max_payload_bytes", max_payload_bytes),

@@ -283,6 +283,7 @@ def open_session(
         clock=clock,
         policies=known.policies,
         definitions=known.definitions,
+        recycle=settings.setup.recycle,
         retention=settings.retention,
         max_payload_bytes=settings.max_payload_bytes,
     )

@@ -44,6 +44,7 @@ def render(
         _times(shown),
         _failures(failures),
         _worker_exits(facts),
+        _recycled(facts),
         _breakers(facts),
         _host(host),
     ]
@@ -173,6 +174,14 @@ def _worker_exits(facts: RunFacts) -> list[str]:
         f"  {count:,} x {escape_line(cause)}" for cause, count in causes.most_common(MAX_LINES)
     ]
     return lines + more(MAX_LINES, len(causes), "causes")
+
+
+def _recycled(facts: RunFacts) -> list[str]:
+    reasons = Counter(facts.workers_recycled)
+    if not reasons:
+        return []
+    parts = [f"{count:,} x {escape_line(reason)}" for reason, count in reasons.most_common()]
+    return [f"workers recycled: {reasons.total():,} ({', '.join(parts)})"]
 
 
 def _breakers(facts: RunFacts) -> list[str]:

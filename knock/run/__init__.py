@@ -59,6 +59,10 @@ class BatchSettings(TypedDict, total=False):
     ``seed``: seeds ``random`` and ``numpy.random`` for each item from the seed and its index.
     ``initializer(*initargs)`` is called in each worker before its first job; ``preload``: modules
     imported once for all workers. ``start_method``: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
+    ``max_jobs_per_worker``, ``max_worker_memory`` (bytes or text such as ``"512MiB"``, compared
+    with the resident size before a job), ``max_worker_age`` (since it was ready): a worker that
+    has come to one of these is replaced by a new process, from 0.8 of it on where few others are;
+    no running job is cut short, and no worker runs more than ``max_jobs_per_worker``. None: never.
     ``progress``: None shows a bar on a terminal and a line now and then elsewhere, on standard
     error; False is silence. ``supervisor``: ``"thread"`` of this process, or a ``"process"``.
     """
@@ -91,6 +95,9 @@ class BatchSettings(TypedDict, total=False):
     initargs: tuple[Any, ...]
     preload: Iterable[str]
     start_method: Literal["forkserver", "spawn", "fork"] | None
+    max_jobs_per_worker: int | None
+    max_worker_memory: int | str | None
+    max_worker_age: float | None
     progress: bool | None
     supervisor: Literal["thread", "process"]
 
@@ -119,6 +126,9 @@ _DEFAULTS: dict[str, Any] = {
     "initargs": (),
     "preload": (),
     "start_method": None,
+    "max_jobs_per_worker": None,
+    "max_worker_memory": None,
+    "max_worker_age": None,
     "progress": None,
     "supervisor": "thread",
 }

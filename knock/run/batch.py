@@ -124,6 +124,7 @@ class Batch:
             clock=self._clock,
             policies={job_type: options.policy},
             stop_rule=self._stop_rule,
+            recycle=options.setup.recycle,
             retention=self._archive.retention,
             keeps_dead=not self._archive.is_private,
         )

@@ -10,7 +10,7 @@ from knock.errors import ConfigError
 from knock.pool.definition import RetryOn, check_retry_on
 from knock.run.archive import KeyFunction
 from knock.storage import Storage, choose_storage
-from knock.supervisor.setup import Setup, check_setup
+from knock.supervisor.setup import Setup, check_recycling, check_setup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +60,9 @@ def check_options(
     initargs: Iterable[Any],
     preload: Iterable[str],
     start_method: str | None,
+    max_jobs_per_worker: int | None,
+    max_worker_memory: int | str | None,
+    max_worker_age: float | None,
     progress: bool | None,
     supervisor: str,
 ) -> BatchOptions:
@@ -98,6 +101,11 @@ def check_options(
             initializer=initializer,
             initargs=initargs,
             preload=preload,
+            recycle=check_recycling(
+                max_jobs_per_worker=max_jobs_per_worker,
+                max_worker_memory=max_worker_memory,
+                max_worker_age=max_worker_age,
+            ),
         ),
         policy=policy,
         retry_on=check_retry_on(retry_on),

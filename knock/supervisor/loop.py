@@ -67,6 +67,7 @@ class Supervisor:
             rng=Random(options.seed),  # noqa: S311 - jitter, not secrets
             policies=options.policies,
             stop_rule=options.stop_rule,
+            recycle=options.recycle,
         )
         self._pool = Pool(options.pool, self._clock, self._selector)
         self._pool.on_message = self._worker_said

@@ -165,8 +165,8 @@ class QueueEvent:
 
     ``name``: ``completed``, ``retrying`` (``run_at`` says when), ``dead`` (``reason``),
     ``cancelled``, ``breaker_opened``, ``breaker_half_opened``, ``breaker_closed``,
-    ``worker_exited`` (``death``), ``stop_rule_reached``. ``at`` in UTC seconds. ``attempt`` is the
-    run that led to it, if there was one.
+    ``worker_exited`` (``death``), ``worker_recycled`` (``detail`` says why), ``stop_rule_reached``.
+    ``at`` in UTC seconds. ``attempt`` is the run that led to it, if there was one.
     """
 
     name: str
@@ -191,6 +191,7 @@ EVENT_NAMES = frozenset(
         "breaker_half_opened",
         "breaker_closed",
         "worker_exited",
+        "worker_recycled",
         "stop_rule_reached",
     }
 )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from knock.core.policy import JobPolicy, StopRule
+from knock.core.policy import JobPolicy, RecyclePolicy, StopRule
 from knock.pool.clock import Clock
 from knock.pool.settings import PoolSettings
 
@@ -27,6 +27,7 @@ class SupervisorOptions:
     policies: Mapping[str, JobPolicy] = field(default_factory=dict)
     definitions: tuple[bytes, ...] = ()
     stop_rule: StopRule | None = None
+    recycle: RecyclePolicy | None = None
     retention: float | None = None
     keeps_dead: bool = True
     outbox_limit: int | None = None

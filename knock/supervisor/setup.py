@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from knock import config
 from knock.config import StartMethod
-from knock.core.policy import JobPolicy
+from knock.core.policy import JobPolicy, RecyclePolicy
 from knock.errors import ConfigError
 from knock.pool.definition import Limits, Processor, dump_definitions
 from knock.pool.settings import PoolSettings
@@ -16,7 +16,7 @@ from knock.supervisor.client import Place, check_place
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Where the supervisor runs, and how many workers start how, knowing what."""
+    """Where the supervisor runs, and how many workers start how, knowing what, for how long."""
 
     workers: int
     place: Place
@@ -24,6 +24,7 @@ class Setup:
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
     preload: tuple[str, ...]
+    recycle: RecyclePolicy | None
 
     def pool_settings(self, processors: Mapping[str, Processor]) -> PoolSettings:
         """Return what workers with these processors start from, as things are now.
@@ -49,8 +50,11 @@ def check_setup(
     initializer: object,
     initargs: Iterable[Any],
     preload: Iterable[str],
+    recycle: RecyclePolicy | None,
 ) -> Setup:
     """Return the setup; ``workers`` was checked by the name that its caller has for it.
+
+    ``recycle``: see ``check_recycling``.
 
     Raises:
         ConfigError: Something is of the wrong type or out of range.
@@ -64,6 +68,7 @@ def check_setup(
         initializer=initializer,
         initargs=_check_arguments(initargs),
         preload=_check_preload(preload),
+        recycle=recycle,
     )
 
 
@@ -74,6 +79,28 @@ def limits_of(policy: JobPolicy) -> Limits:
         memory_limit=policy.memory_limit,
         max_result_bytes=policy.max_result_bytes,
     )
+
+
+def check_recycling(
+    *,
+    max_jobs_per_worker: int | None,
+    max_worker_memory: int | str | None,
+    max_worker_age: float | None,
+) -> RecyclePolicy | None:
+    """Return when workers are replaced; None for never.
+
+    Raises:
+        ConfigError: Something is of the wrong type or out of range.
+    """
+    jobs, memory = max_jobs_per_worker, max_worker_memory
+    policy = RecyclePolicy(
+        max_jobs=None if jobs is None else config.count("max_jobs_per_worker", jobs, minimum=1),
+        max_memory_bytes=(
+            None if memory is None else config.size("max_worker_memory", memory, minimum=1)
+        ),
+        max_age=config.timeout("max_worker_age", max_worker_age),
+    )
+    return None if policy == RecyclePolicy() else policy
 
 
 def _check_arguments(initargs: Iterable[Any]) -> tuple[Any, ...]:

@@ -18,6 +18,9 @@ _BREAKER_STATES = {
 }
 # A pool that runs for weeks keeps the latest of these only.
 _KEPT = 10_000
+# Reasons for recycling come from workers too, so there may be any number of them.
+_MAX_REASONS = 100
+_OTHER_REASONS = "other reasons"
 
 
 class Tally:
@@ -30,6 +33,7 @@ class Tally:
         self._states: Counter[JobState] = Counter()
         self._busy_seconds = 0.0
         self._exits: list[WorkerExit] = []
+        self._recycled: Counter[str] = Counter()
         self._changes: list[BreakerChange] = []
         self._stale = 0
         self._stopped_by: str | None = None
@@ -71,6 +75,9 @@ class Tally:
             )
             self._exits.append(exit_)
             del self._exits[:-_KEPT]
+        elif notice.name is NoticeName.WORKER_RECYCLED:
+            is_known = notice.detail in self._recycled or len(self._recycled) < _MAX_REASONS
+            self._recycled[notice.detail if is_known else _OTHER_REASONS] += 1
         elif notice.name in _BREAKER_STATES:
             state = _BREAKER_STATES[notice.name]
             self._changes.append(BreakerChange(at=notice.at, job_type=notice.job_type, state=state))
@@ -86,6 +93,7 @@ class Tally:
             workers=self._workers,
             busy_seconds=self._busy_seconds,
             worker_exits=tuple(self._exits),
+            workers_recycled=dict(self._recycled),
             breaker_changes=tuple(self._changes),
             attempts=dict(self._attempts),
             stale_results=self._stale,

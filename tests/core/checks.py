@@ -49,6 +49,7 @@ class Checks:
         for name, policy in policies.items():
             self._set_breaker(name, policy)
         self.exits: list[tuple[cmd.NoticeName, int, str]] = []  # that are to be told
+        self.renewing: set[int] = set()  # slots that retire, or whose next process is not ready
         self.renewed: set[int] = set()  # slots that must be filled at once
         self.sent: list[tuple[int, float, int]] = []
         self.sent_to: dict[int, set[int]] = {}  # worker to what it was sent in this step
@@ -74,7 +75,7 @@ class Checks:
             cmd.SettleJobs: lambda command, now: storage.ask(command),
             cmd.CancelStored: lambda command, now: storage.cancel(command),
             cmd.StartWorker: self._start_worker,
-            cmd.StopWorker: self._stop_worker,
+            cmd.StopWorker: lambda command, now: pool.stop(command),
             cmd.KillWorker: self._kill_worker,
             cmd.WarnWorker: lambda command, now: pool.warn(command, self.policies),
             cmd.ResumeType: lambda command, now: pool.resume_type(command),
@@ -119,6 +120,7 @@ class Checks:
             is_asked = ended.retry_after is not None or ended.discard is not None
             self._gone(run, None if is_failure and is_asked else is_failure, now)
             hand.touched_at = now
+            hand.kept_bytes = ended.usage.rss_before_bytes
 
     def _gone(self, run: Run, failed: bool | None, now: float) -> None:
         job = run.job
@@ -139,6 +141,7 @@ class Checks:
             if run is not None:
                 self._gone(run, None, now)
                 returned.append(run.job)
+                hand.handed -= 1
         if next(iter(hand.view), None) != head:
             hand.touched_at = now
         if isinstance(event, ev.PermitsRevoked):
@@ -182,6 +185,8 @@ class Checks:
         hand = self._live(event)
         if hand is not None:
             hand.is_known_ready = True
+            hand.ready_at = now
+            self.renewing.discard(hand.number)
             if hand.kill is None:
                 self.boot_failures = 0
                 self.hopeless.clear()
@@ -287,11 +292,6 @@ class Checks:
         assert not self.is_stopping, "a worker is started though the pool stops"
         self.pool.start(command)
         self.renewed.discard(command.worker)
-
-    def _stop_worker(self, command: cmd.StopWorker, now: float) -> None:
-        hand = self.pool.hand(command.worker, command.generation)
-        assert self.is_stopping or hand.is_known_worn, "a worker is told to end for nothing"
-        self.pool.stop(command)
 
     def _kill_worker(self, command: cmd.KillWorker, now: float) -> None:
         if command.cause is cmd.KillCause.RELEASED:

@@ -6,7 +6,8 @@ from random import Random
 from knock.core import commands as cmd, events as ev
 from knock.core.job import AttemptOutcome, Death, JobError, Usage
 from knock.core.limit import CONFIRM_SECONDS, START_SECONDS
-from knock.core.policy import JobPolicy
+from knock.core.policy import RecyclePolicy
+from tests.core.fake_limit import check_limit, since
 from tests.core.fake_worker import BOOTING, DEAD, READY, Hand, Run
 from tests.core.truth import EPSILON, Job
 
@@ -25,8 +26,9 @@ KILLED_AS = {
 class FakePool:
     """Workers that boot, run, fail, hang and die by chance. ``now`` is kept by the world."""
 
-    def __init__(self, workers: int, rng: Random) -> None:
+    def __init__(self, workers: int, rng: Random, recycle: RecyclePolicy | None) -> None:
         self.rng = rng
+        self.recycle = RecyclePolicy() if recycle is None else recycle
         self.now = 0.0
         self.hands: list[Hand | None] = [None] * workers
         self.readings: list = []  # and what was said by processes that are gone
@@ -35,7 +37,7 @@ class FakePool:
         self.boot_failures = rng.choice([0.1, 0.1, 0.4])
         self.is_starved = False  # no process can be made
         self.hangs = rng.choice([0.02, 0.02, 0.1])  # the share of jobs that never end
-        self.wear = rng.choice([0.0, 0.0, 0.05, 0.5, 1.0])  # the share of jobs that wear a worker
+        self.wear = rng.choice([0.0, 0.0, 0.0, 0.02, 0.3])  # the share of jobs that wear a worker
         self.wall_seconds = rng.choice([None, 1e-5, 1e-3])  # what jobs say of themselves
 
     def calm(self) -> None:
@@ -132,12 +134,19 @@ class FakePool:
         assert job.started_token != job.token, "a job runs twice under one token"
         hand.running = run
         run.taken_at = self.now
+        run.rss_before = hand.rss_bytes
+        hand.started += 1
+        most = self.recycle.max_jobs
+        assert most is None or hand.started <= most, f"a process runs {hand.started} jobs"
         run.hangs = self.rng.random() < self.hangs
+        run.is_mute = not self.is_calm and self.rng.random() < 0.01
         job.started_token = job.token
         job.outcomes = ()
         job.ended = None
 
     def _begin(self, hand: Hand, run: Run, chance: float) -> None:
+        if run.is_mute and not self.is_calm:
+            return  # it hangs before it has said that it starts
         if chance < 0.85 or self.is_calm:
             run.started_at = self.now
         elif chance < 0.87:
@@ -177,8 +186,9 @@ class FakePool:
     def _finish(self, hand: Hand, run: Run, outcome: AttemptOutcome) -> None:
         job, rng = run.job, self.rng
         started_at = run.started_at
+        hand.rss_bytes += int(rng.random() * 200)
         wall_seconds = self.now - run.taken_at if self.wall_seconds is None else self.wall_seconds
-        usage = Usage(started_at, wall_seconds, 0.0, 1, 0)
+        usage = Usage(started_at, wall_seconds, 0.0, 1, run.rss_before)
         ended = ev.AttemptEnded(run.ticket, outcome, usage)
         if outcome is AttemptOutcome.SUCCESS:
             ended.result = job.spec.payload
@@ -272,6 +282,9 @@ class FakePool:
         assert hand.retires_for is None, "jobs for a worker that retires"
         assert not hand.is_known_worn, "jobs for a worker that wants to be replaced"
         hand.is_used = True
+        most = self.recycle.max_jobs
+        room = len(command.jobs) if most is None else most - hand.handed
+        assert len(command.jobs) <= room, "a worker is sent more than it may run"
         for dispatch in command.jobs:
             job = jobs[dispatch.job.id]
             assert job.holder is None, "a job on two workers"
@@ -283,6 +296,7 @@ class FakePool:
                 hand.touched_at = self.now
             assert dispatch.ticket > max(hand.view, default=0), "tickets must rise"
             hand.view[dispatch.ticket] = run
+            hand.handed += 1
             if hand.phase is not DEAD:
                 hand.permits.append(run)
             else:
@@ -326,34 +340,8 @@ class FakePool:
                 late = self.now - hand.touched_at >= START_SECONDS + CONFIRM_SECONDS - EPSILON
                 assert late, "a worker is given up too early"
             elif run is not None:
-                self._check_limit(run, command.cause, policies[run.job.spec.type])
+                check_limit(run, command.cause, policies[run.job.spec.type], self.now)
         self.die(hand, Death(signal=9), command.cause)
-
-    def _check_limit(self, run: Run, cause: cmd.KillCause, policy: JobPolicy) -> None:
-        if cause is cmd.KillCause.MEMORY:
-            assert policy.memory_limit is not None, "a job without a limit is killed"
-            assert run.rss_seen > policy.memory_limit, "a job is killed though it is small"
-            return
-        if cause is cmd.KillCause.DEADLINE:
-            assert run.job.spec.deadline is not None, "a job without a deadline is killed"
-            assert self.now >= run.job.spec.deadline, "a job is killed before its deadline"
-            return
-        limit, since = None, self._since(run)
-        if cause is cmd.KillCause.TIMEOUT:
-            limit = run.job.timeout({run.job.spec.type: policy})
-        elif cause is cmd.KillCause.STALLED:
-            limit, since = policy.stall_timeout, max(since, run.sign_seen)
-        else:
-            return
-        assert limit is not None, "a job without a limit is killed"
-        assert self.now - since >= limit - EPSILON, "a job is killed before its limit"
-
-    @staticmethod
-    def _since(run: Run) -> float:
-        """The earliest moment from which the machine may count."""
-        if not run.is_honest:
-            return run.sent_at
-        return run.taken_at if run.shown_at is None else run.started_at
 
     def warn(self, command: cmd.WarnWorker, policies: dict) -> None:
         hand = self.hand(command.worker, command.generation)
@@ -362,7 +350,7 @@ class FakePool:
         assert soft is not None, "a job without a soft limit is warned"
         assert not run.is_warned, "a job is warned twice"
         assert run.shown_at is not None, "a job is warned whose start nobody has seen"
-        assert self.now - self._since(run) >= soft - EPSILON, "a job is warned too early"
+        assert self.now - since(run) >= soft - EPSILON, "a job is warned too early"
         run.is_warned = True
 
     def _allow_cause(self, hand: Hand, command: cmd.KillWorker) -> None:
@@ -390,40 +378,3 @@ class FakePool:
                 reading = ev.Reading(run.ticket, run.started_at, left, run.progress_at, rss)
             readings[worker] = (hand.generation, reading)
         self.readings.append(ev.LedgersRead(readings))
-
-    # --- limits ---
-
-    def must_be_looked_at(self, hand: Hand, policies: dict) -> float | None:
-        """The latest moment at which the machine has to look at the worker's clock."""
-        run = hand.running
-        if run is None or hand.phase is not READY or hand.kill is not None or hand.looks:
-            return None
-        if run.ticket != next(iter(hand.view)):
-            return None
-        since = max(hand.touched_at, run.sent_at)
-        if run.seen_at is not None:
-            since = max(since, run.seen_at)
-        if run.started_at is not None and run.is_honest:
-            since = max(since, run.started_at)
-        elif run.shown_at is not None:
-            since = max(since, run.shown_at)
-        return self._latest_look(hand, run, since, policies)
-
-    def _latest_look(self, hand: Hand, run: Run, since: float, policies: dict) -> float | None:
-        policy = policies[run.job.spec.type]
-        is_shown = run.is_honest and run.shown_at is not None
-        looks = []
-        sign = max(since, run.progress_at)
-        for start, limit in (
-            (since, run.job.timeout(policies)),
-            (sign, policy.stall_timeout),
-            (since, None if run.is_warned else policy.soft_timeout),
-            (since, None if policy.memory_limit is None else 0.05),
-        ):
-            if limit is not None:
-                # A look that showed no start may have been told late, or not be believed.
-                again = 0.01 if is_shown and policy.memory_limit is None else max(limit, 0.05)
-                looks.append(max(start + limit, hand.looked_at + again))
-        if run.job.spec.deadline is not None:
-            looks.append(max(run.job.spec.deadline, since, hand.looked_at + 0.05))
-        return min(looks) + EPSILON if looks else None

@@ -17,12 +17,14 @@ class Run:
         "is_guarded",
         "is_honest",
         "is_known",
+        "is_mute",
         "is_warned",
         "is_weighed",
         "job",
         "looks",
         "progress_at",
         "rss",
+        "rss_before",
         "rss_seen",
         "seen_at",
         "sent_at",
@@ -38,6 +40,7 @@ class Run:
         self.ticket, self.job, self.sent_at = ticket, job, now
         self.goes_back = False  # a job of its type has failed before it
         self.hangs = False
+        self.rss_before = 0  # what its worker kept when it started
         self.wears = False  # its worker wants to be replaced after it
         self.is_guarded = False  # a failure of it sends back what follows of its type
         self.is_known = False  # the machine has asked for it in vain: it has started
@@ -49,7 +52,7 @@ class Run:
         self.shown_at: float | None = None  # ... and of the start
         self.progress_at = self.sign_seen = 0.0  # its last progress, and what of it was heard
         self.rss = self.rss_seen = 0  # the same of its memory
-        self.is_warned = self.is_weighed = False
+        self.is_warned = self.is_weighed = self.is_mute = False
 
 
 class Hand:
@@ -59,21 +62,26 @@ class Hand:
         "channel",
         "failing",
         "generation",
+        "handed",
         "is_deaf",
         "is_known_ready",
         "is_known_worn",
         "is_stopping",
         "is_used",
         "is_worn",
+        "kept_bytes",
         "kill",
         "looked_at",
         "looks",
         "number",
         "permits",
         "phase",
+        "ready_at",
         "retires_for",
         "revoking",
+        "rss_bytes",
         "running",
+        "started",
         "stops_at",
         "told",
         "touched_at",
@@ -92,6 +100,11 @@ class Hand:
         self.is_known_ready = self.is_deaf = False
         self.is_stopping = False
         self.stops_at = 0.0  # when it was told to end
+        self.ready_at = 0.0  # when the machine heard of it
+        self.handed = 0  # jobs sent that did not come back unrun
+        self.started = 0  # jobs that it really ran
+        self.rss_bytes = 100
+        self.kept_bytes = 0  # as far as the machine can know
         self.is_used = False  # it was sent a job
         self.is_worn = self.is_known_worn = False  # it wants to be replaced; the machine was told
         self.retires_for: str | None = None  # why the machine must be replacing it

@@ -1,6 +1,7 @@
 """One-line mistakes in ``knock/core``; ``tests.mutants`` lets the simulation find them."""
 
 from tests.core.mistakes_with_limits import LIMIT_MUTANTS
+from tests.core.mistakes_with_recycling import RECYCLING_MUTANTS
 from tests.core.mutant import Mutant
 
 MUTANTS = [
@@ -220,8 +221,9 @@ MUTANTS = [
     Mutant(
         "jobs for a worker under a kill",
         "slot",
-        "return self.phase is Phase.READY and not self.stuck and",
-        "return self.phase in (Phase.READY, Phase.KILLING) and not self.stuck or False and",
+        "            self.phase is Phase.READY\n            and not self.stuck\n"
+        "            and not self.revoking\n            and not self.kill\n",
+        "            self.phase in (Phase.READY, Phase.KILLING)\n            and not self.stuck\n",
     ),
     Mutant(
         "traffic puts the limit off",
@@ -250,8 +252,8 @@ MUTANTS = [
     Mutant(
         "a dropped kill leaves its worker out",
         "fleet",
-        "            slot.kill = None\n            slot.phase = Phase.READY",
-        "            slot.kill = None",
+        "            slot.phase = Phase.READY if slot.retires_for is None else Phase.RETIRING\n",
+        "",
     ),
     Mutant(
         "a cancelled job is killed only by chance",
@@ -335,4 +337,5 @@ MUTANTS = [
         "            pass",
     ),
     *LIMIT_MUTANTS,
+    *RECYCLING_MUTANTS,
 ]

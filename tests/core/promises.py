@@ -4,9 +4,11 @@ from knock.core import events as ev
 from knock.core.job import Priority
 from knock.core.machine import Machine
 from tests.core.checks import Checks
+from tests.core.fake_limit import must_be_looked_at
 from tests.core.fake_pool import FakePool
 from tests.core.fake_storage import FakeStorage
 from tests.core.fake_worker import READY, Hand, Run
+from tests.core.retirement import Retirement
 
 MAX_RETURNS = 6
 
@@ -18,14 +20,14 @@ class Promises:
         self, machine: Machine, pool: FakePool, storage: FakeStorage, known: Checks
     ) -> None:
         self.machine, self.pool, self.storage, self.known = machine, pool, storage, known
+        self.retirement = Retirement(machine, pool, known)
 
     def check(self, event: object, now: float) -> None:
         """Assert all that concerns this event."""
         known, kind = self.known, type(event)
         assert not known.expected, f"{known.expected} is not published"
         assert not known.exits, f"{known.exits} is not published"
-        if not known.is_stopping:
-            self._check_the_worn_retire()
+        self.retirement.check(now)
         if known.sent:
             self._check_order()
             known.sent.clear()
@@ -34,7 +36,7 @@ class Promises:
         known.sent_to.clear()
         if self.pool.is_silent():
             self._check_kills_are_ordered(now)
-            self._check_the_retired_end()
+            self.retirement.check_the_retired_end()
             # After a failed claim the storage is left alone for a while.
             is_resting = self.machine._docket.intake._retry_at is not None
             if not (known.is_held or self.storage.requests or is_resting):
@@ -102,9 +104,10 @@ class Promises:
 
     def check_deadline(self, deadline: float | None) -> None:
         """The machine wants to be woken in time for every limit, whatever else it hears."""
+        self.retirement.check_deadline(deadline)
         for hand in self.pool.hands:
             if hand is not None:
-                limit = self.pool.must_be_looked_at(hand, self.known.policies)
+                limit = must_be_looked_at(hand, self.known.policies)
                 if limit is not None:
                     assert deadline is not None, "a limit is forgotten"
                     assert deadline <= limit, "a limit is seen too late"
@@ -164,24 +167,6 @@ class Promises:
         for hand in self.pool.hands:
             if hand is not None and hand.kill is None:
                 assert not hand.permits, "a job may start though nothing is to start"
-
-    # --- recycling ---
-
-    def _check_the_worn_retire(self) -> None:
-        known = self.known
-        assert known.has_failed or not known.renewed, "a recycled worker is not replaced at once"
-        for hand in self.pool.hands:
-            if hand is None or not hand.is_known_ready or hand.kill is not None:
-                continue
-            if hand.retires_for is None and hand.is_known_worn:
-                hand.retires_for = f"worn in slot {hand.number}"
-            if hand.retires_for is not None and not hand.revoking:
-                assert not hand.permits, "a job waits for a worker that retires"
-
-    def _check_the_retired_end(self) -> None:
-        for hand in self.pool.hands:
-            if hand is not None and hand.retires_for is not None and hand.kill is None:
-                assert hand.view or hand.is_stopping, "a retired worker is never told to end"
 
     # --- progress ---
 

@@ -5,7 +5,7 @@ from random import Random
 
 from knock.core import events as ev
 from knock.core.job import UNSET, AttemptOutcome, Death, JobOptions, JobSpec, Usage
-from knock.core.policy import BreakerPolicy, JobPolicy, RetryPolicy, StopRule
+from knock.core.policy import BreakerPolicy, JobPolicy, RecyclePolicy, RetryPolicy, StopRule
 
 NO_OPTIONS = JobOptions()
 NO_POLICY = JobPolicy()
@@ -79,6 +79,17 @@ def stop_rule(rng: Random) -> StopRule | None:
     if chance < 0.15:
         return StopRule(rate=0.2, total=rng.choice([None, 30]))
     return None
+
+
+def recycling(rng: Random) -> RecyclePolicy | None:
+    """In most worlds no worker is too old."""
+    if rng.random() < 0.6:
+        return None
+    return RecyclePolicy(
+        max_jobs=rng.choice([None, 1, 1, 2, 5, 12]),
+        max_memory_bytes=rng.choice([None, 50, 1000]),
+        max_age=rng.choice([None, None, 0.05, 0.5]),
+    )
 
 
 def jobs(rng: Random, names: list[str], now: float, first_id: int) -> list[JobSpec]:

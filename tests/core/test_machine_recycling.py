@@ -4,7 +4,8 @@ import pytest
 
 from knock.core import commands as cmd, events as ev
 from knock.core.job import AttemptOutcome, Death, JobState, Spent
-from knock.core.policy import JobPolicy
+from knock.core.policy import JobPolicy, RecyclePolicy
+from knock.core.recycling import RecycleReason
 from tests.core.story import (
     SEGFAULT,
     TINY,
@@ -183,3 +184,116 @@ def test_pause_meets_a_worker_that_retires():
         settle(41, *(released(claim) for claim in claims)),
     ]
     assert story.tell(exits()) == [cmd.StartWorker(0, 2), recycled(100.0)]
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+def test_limit_of_one_job_is_a_process_for_each():
+    story = Story(recycle=RecyclePolicy(max_jobs=1))
+    story.tell(ev.JobsAdded(1, 0.0))
+    for generation in range(1, 6):
+        claim = a_claim(generation)
+        sent = send(0, (generation, claim), generation=generation)
+        assert story.claimed(claim, has_more=True) == [sent]
+        assert story.ended(ended(generation, wall_seconds=TINY), generation=generation)[0] == (
+            cmd.StopWorker(0, generation)
+        )
+        story.settled()
+        assert story.tell(ev.WorkerExited(0, generation, EXIT)) == [
+            cmd.StartWorker(0, generation + 1),
+            recycled(100.0, detail=RecycleReason.MAX_JOBS),
+        ]
+        story.tell(ev.WorkerReady(0, generation + 1, 1000))
+
+
+def test_worker_is_never_sent_more_than_it_may_run_and_runs_what_it_was_sent():
+    story = Story(recycle=RecyclePolicy(max_jobs=60))
+    story.learn(jobs=40)
+    [sent] = story.claimed(*(a_claim(i) for i in range(1, 41)))
+    assert len(sent.jobs) == story.machine._slots[0].soft.jobs - 40 <= 20
+    ends = [ended(job.ticket, wall_seconds=TINY) for job in sent.jobs]
+    # Nothing is taken back: it is within what the worker may run.
+    assert not _of(cmd.RevokePermits, story.ended(*ends[:-1]))
+    assert story.ended(ends[-1])[0] == STOP
+
+
+def test_job_that_comes_back_unrun_does_not_count():
+    story = Story(recycle=RecyclePolicy(max_jobs=3))
+    claims = [a_claim(1), a_claim(2)]
+    story.claimed(claims[0])
+    story.tell(ev.PauseRequested())
+    story.tell(ev.PermitsRevoked(0, 1, [1]))
+    story.settled()
+    story.tell(ev.ResumeRequested())
+    for ticket in (2, 3):
+        story.claimed(a_claim(ticket))
+        assert STOP not in story.ended(ended(ticket))
+    story.claimed(a_claim(4))
+    assert story.ended(ended(4))[0] == STOP
+
+
+def _of(kind, commands):
+    return [command for command in commands if isinstance(command, kind)]
+
+
+def test_worker_that_keeps_too_much_retires_and_a_peak_is_no_reason():
+    story = Story(recycle=RecyclePolicy(max_memory_bytes=1000))
+    for ticket, kept in ((1, 100), (2, 700)):
+        story.claimed(a_claim(ticket))
+        assert STOP not in story.ended(_that_used(ticket, kept, peak=5000))
+    story.claimed(a_claim(3))
+    assert story.ended(_that_used(3, 1000, peak=1000))[0] == STOP
+    assert story.tell(exits())[-1] == recycled(100.0, detail=RecycleReason.MAX_MEMORY)
+
+
+def _that_used(ticket, kept, peak):
+    one = ended(ticket)
+    one.usage = one.usage._replace(rss_before_bytes=kept, peak_rss_bytes=peak)
+    return one
+
+
+def test_old_worker_retires_though_nothing_happens_and_one_at_work_when_it_is_done():
+    story = Story(recycle=RecyclePolicy(max_age=10.0))
+    deadline = story.machine.next_deadline()
+    assert 108.0 <= deadline <= 110.0
+    assert STOP not in story.tell(ev.TimePassed(), at=deadline - 0.01)
+    assert story.tell(ev.TimePassed(), at=deadline) == [STOP]
+    assert story.tell(exits())[-1] == recycled(deadline, detail=RecycleReason.MAX_AGE)
+    story.tell(ev.WorkerReady(0, 2, 1001))
+    story.claimed(a_claim(1))
+    # Not begun, or so it seems: that is looked at, too.
+    expected = [cmd.ReadLedgers([0]), cmd.RevokePermits(0, 2, [1])]
+    assert story.tell(ev.TimePassed(), at=200.0) == expected
+    story.tell(ev.PermitsRevoked(0, 2, []))
+    assert story.ended(ended(1), generation=2)[0] == cmd.StopWorker(0, 2)
+
+
+@pytest.mark.parametrize("workers, at_once", [(1, 1), (2, 1), (7, 1), (8, 2), (12, 3)])
+def test_workers_of_one_age_retire_a_few_at_a_time_until_they_must(workers, at_once):
+    story = Story(workers=workers, recycle=RecyclePolicy(max_age=100.0))
+    soft = sorted(slot.soft.age_at for slot in story.machine._slots)
+    assert all(180.0 <= moment <= 200.0 for moment in soft)
+    assert len(set(soft)) == workers
+    before = story.tell(ev.TimePassed(), at=199.99)
+    assert len(_of(cmd.StopWorker, before)) == min(at_once, sum(at <= 199.99 for at in soft))
+    after = [] if workers == at_once else story.tell(ev.TimePassed(), at=200.0)
+    assert len(_of(cmd.StopWorker, [*before, *after])) == workers
+
+
+def test_next_one_retires_when_the_successor_is_ready():
+    story = Story(workers=2, recycle=RecyclePolicy(max_age=100.0))
+    [first] = _of(cmd.StopWorker, story.tell(ev.TimePassed(), at=199.99))
+    other = 1 - first.worker
+    assert not _of(cmd.StopWorker, story.tell(ev.WorkerExited(first.worker, 1, EXIT)))
+    ready = story.tell(ev.WorkerReady(first.worker, 2, 1002))
+    assert _of(cmd.StopWorker, ready) == [cmd.StopWorker(other, 1)]
+
+
+@pytest.mark.parametrize(
+    "most, drawn",
+    [(1, {1}), (2, {2}), (4, {4}), (5, {4, 5}), (10, {8, 9, 10}), (100, set(range(80, 101)))],
+)
+def test_limits_of_jobs_are_drawn_from_the_upper_fifth(most, drawn):
+    story = Story(workers=400, recycle=RecyclePolicy(max_jobs=most))
+    assert {slot.soft.jobs for slot in story.machine._slots} == drawn

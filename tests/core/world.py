@@ -41,11 +41,16 @@ class World:
             self.names.append("bound")
         self.max_jobs = rng.choice([10, 40, 80])
         self.scale = rng.choice([1e-5, 1e-3, 0.02])
-        self.pool = FakePool(self.workers, rng)
+        recycle = scenario.recycling(rng)
+        self.pool = FakePool(self.workers, rng, recycle)
         self.storage = FakeStorage(rng, self.policies)
         rule = scenario.stop_rule(rng)
         self.machine = Machine(
-            workers=self.workers, policies=self.policies, rng=Random(seed), stop_rule=rule
+            workers=self.workers,
+            policies=self.policies,
+            rng=Random(seed),
+            stop_rule=rule,
+            recycle=recycle,
         )
         self.checks = Checks(self.pool, self.storage, self.policies, rule)
         self.promises = Promises(self.machine, self.pool, self.storage, self.checks)

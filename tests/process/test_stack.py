@@ -1,5 +1,7 @@
 """Who is over a limit says where it is before it is killed, if it can."""
 
+import ctypes
+import os
 import signal
 
 import psutil
@@ -7,16 +9,50 @@ import pytest
 
 from knock.core.commands import KillCause
 from tests.process import jobs
-from tests.witness import LIMIT_SECONDS, wait_for
+from tests.witness import LIMIT_SECONDS, Witness, wait_for
 
 pytestmark = pytest.mark.process
+
+
+def spin_in_python(witness: Witness) -> None:
+    """Never end, in bytecode."""
+    witness.note(os.getpid())
+    while True:
+        pass
+
+
+def spin_deaf(witness: Witness) -> None:
+    """As ``spin``, with every signal blocked that can be."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    jobs.spin(witness)
+
+
+def spin_with_other_handlers(witness: Witness) -> None:
+    """As ``spin``, with every signal as a new process has it."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except OSError:  # the threads library's own
+            continue
+    jobs.spin(witness)
+
+
+def stop_oneself(witness: Witness) -> None:
+    """Be stopped, as by a terminal."""
+    witness.note(os.getpid())
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def segfault() -> None:
+    """End by SIGSEGV."""
+    ctypes.string_at(0)
 
 
 def kill_while(make_drive, witness, job, cause=KillCause.TIMEOUT):
     drive = make_drive().start()
     [ticket] = drive.send((job, witness))
     [pid] = witness.wait(1)
-    if job is jobs.stop_oneself:
+    if job is stop_oneself:
         wait_for(lambda: psutil.Process(int(pid)).status() == psutil.STATUS_STOPPED, LIMIT_SECONDS)
     drive.kill(ticket, cause=cause)
     death = drive.exit().death
@@ -36,15 +72,15 @@ def test_a_job_that_holds_the_gil_in_c_code_leaves_its_stack(make_drive, witness
 
 
 def test_a_job_in_python_leaves_its_stack(make_drive, witness):
-    assert "in spin_in_python\n" in kill_while(make_drive, witness, jobs.spin_in_python).stderr
+    assert "in spin_in_python\n" in kill_while(make_drive, witness, spin_in_python).stderr
 
 
 @pytest.mark.parametrize(
     "job, reason",
     [
-        (jobs.spin_deaf, "it blocked the signal"),
-        (jobs.stop_oneself, "it was stopped"),
-        (jobs.spin_with_other_handlers, "it had changed its signal handlers"),
+        (spin_deaf, "it blocked the signal"),
+        (stop_oneself, "it was stopped"),
+        (spin_with_other_handlers, "it had changed its signal handlers"),
     ],
 )
 def test_a_job_that_cannot_be_asked_is_killed_and_that_is_said(make_drive, witness, job, reason):
@@ -70,7 +106,7 @@ def test_a_job_that_ends_while_it_is_asked_is_spared_and_its_stack_forgotten(
     wait_for(lambda: not drive.pool.read_ledgers([0]).readings[0][1].ticket, LIMIT_SECONDS)
     drive.until(lambda: waiting in drive.dropped())
     assert drive.values([waiting, square]) == ["waits", 9]
-    [crash] = drive.send((jobs.segfault,))
+    [crash] = drive.send((segfault,))
     death = drive.exit().death
     assert drive.guilty() == {crash}
     assert "in segfault\n" in death.stderr

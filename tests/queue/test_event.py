@@ -134,6 +134,33 @@ def test_each_end_of_a_job_is_an_event(queue, hear):
 
 
 @pytest.mark.process
+def test_a_recycled_worker_is_an_event_of_its_own(make_queue):
+    heard: SimpleQueue[QueueEvent] = SimpleQueue()
+    queue = make_queue(concurrency=1, max_jobs_per_worker=1)
+    for name in ("worker_recycled", "worker_exited"):
+        queue.on(name, heard.put)
+    queue.process("double", jobs.double)
+    queue.start()
+    assert [queue.result(job_id, 30) for job_id in queue.add_many("double", range(3))] == [0, 2, 4]
+    queue.stop()
+    events = [heard.get(timeout=30) for _ in range(3)]
+    assert heard.empty()
+    assert {(ev.name, ev.detail) for ev in events} == {("worker_recycled", "max_jobs_per_worker")}
+    assert len({ev.death.pid for ev in events if ev.death is not None}) == 3
+
+
+@pytest.mark.process
+def test_an_old_worker_is_replaced_though_there_is_nothing_to_do(make_queue):
+    heard: SimpleQueue[QueueEvent] = SimpleQueue()
+    queue = make_queue(concurrency=2, max_worker_age=0.2)
+    queue.on("worker_recycled", heard.put)
+    queue.process("double", jobs.double)
+    queue.start()
+    assert {heard.get(timeout=30).detail for _ in range(4)} == {"max_worker_age"}
+    assert queue.result(queue.add("double", 4), 30) == 8
+
+
+@pytest.mark.process
 def test_a_handler_may_be_added_while_the_queue_runs_and_may_use_it(queue):
     queue.process("double", jobs.double)
     queue.start()

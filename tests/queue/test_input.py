@@ -74,6 +74,17 @@ def test_a_breaker_policy_of_wrong_numbers_is_refused_by_name():
         Queue(breaker=BreakerPolicy(failure_rate="x"))
 
 
+def test_a_limit_of_workers_that_cannot_be_is_refused_by_name():
+    for options in (
+        {"max_jobs_per_worker": 0},
+        {"max_worker_memory": "5 parsecs"},
+        {"max_worker_age": 0.0},
+    ):
+        [name] = options
+        with pytest.raises(ConfigError, match=f"^{name} must be "):
+            Queue(**options)
+
+
 @pytest.mark.process
 def test_dead_letters_are_retried_that_match_all_that_is_given(queue):
     queue.process("refuse", jobs.refuse, retry_attempts=0)

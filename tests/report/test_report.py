@@ -68,10 +68,11 @@ def test_an_instant_batch_divides_by_nothing():
 
 
 def test_the_dict_has_the_numbers():
-    data = a_mixed_report(stale_results=2, stopped_by="rule").to_dict(outcomes=True)
+    more = {"stale_results": 2, "stopped_by": "rule", "workers_recycled": {"left threads": 3}}
+    data = a_mixed_report(**more).to_dict(outcomes=True)
     assert (data["seconds"], data["workers"], data["utilisation"]) == (10.0, 2, 0.75)
     assert data["jobs_per_second"] == pytest.approx(0.6)
-    assert (data["stale_results"], data["stopped_by"]) == (2, "rule")
+    assert {name: data[name] for name in more} == more
     assert data["total"]["states"] == {
         "queued": 1,
         "processing": 0,
@@ -100,6 +101,7 @@ def test_the_json_is_the_dict():
 def test_the_text_tells_everything_and_keeps_to_its_width():
     report = a_mixed_report(
         worker_exits=(WorkerExit(at=1001.0, worker=0, cause="killed by SIGSEGV"),) * 3,
+        workers_recycled={"left threads": 2, "max_jobs_per_worker": 1200},
         breaker_changes=(BreakerChange(at=1002.5, job_type="render", state="open"),),
         stopped_by="5 of 7 finished jobs died",
         stale_results=4,
@@ -116,6 +118,7 @@ def test_the_text_tells_everything_and_keeps_to_its_width():
         "bad frame",
         "e.g. item 2 (job 3): 3",
         "3 x killed by SIGSEGV",
+        "workers recycled: 1,202 (1,200 x max_jobs_per_worker, 2 x left threads)",
         "after 2.5 s: render open",
         "8 cores (4 physical), load 1.00 2.00 3.00",
         "8.0 GiB of 16.0 GiB free",
@@ -133,6 +136,7 @@ def test_the_text_of_hostile_jobs_is_harmless():
         a_record(job_type="x" * 300),
         items=[evil, _Unprintable()],
         worker_exits=(WorkerExit(at=1.0, worker=0, cause=evil),),
+        workers_recycled={evil: 1},
         breaker_changes=(BreakerChange(at=1.0, job_type=evil, state="open"),),
         stopped_by=evil,
     )

@@ -1,6 +1,7 @@
 """Functions for batches."""
 
 import asyncio
+import atexit
 import ctypes
 import mmap
 import os
@@ -9,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -230,3 +232,50 @@ def make_bytes(size: int) -> bytes:
 
 def length(data: bytes) -> int:
     return len(data)
+
+
+def note_pid(item: tuple[Witness, Any]) -> Any:
+    witness, value = item
+    witness.note(os.getpid())
+    return value
+
+
+def note_pid_slowly(item: tuple[Witness, float]) -> int:
+    witness, seconds = item
+    witness.note(os.getpid())
+    time.sleep(seconds)
+    return os.getpid()
+
+
+_leaked: list[bytes] = []
+
+
+def leak(item: tuple[Witness, int]) -> None:
+    """Leave so many bytes behind."""
+    witness, size = item
+    witness.note(os.getpid())
+    # Longer than what is sent ahead: the next job comes when this one's usage is known.
+    time.sleep(0.02)
+    _leaked.append(b"x" * size)
+
+
+def use_memory(item: tuple[Witness, int]) -> int:
+    """Use so many bytes and give them back."""
+    witness, size = item
+    witness.note(os.getpid())
+    return len(b"x" * size)
+
+
+def wear_and(item: tuple[Witness, str]) -> str:
+    """Ask for another worker, and do what the item says."""
+    witness, what = item
+    witness.note(os.getpid())
+    if what.startswith("wear"):
+        process_jobs.wear()
+    if what.endswith("hang"):
+        spin()
+    if what.endswith("crash"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if what == "hang at exit":
+        atexit.register(threading.Event().wait)
+    return what
