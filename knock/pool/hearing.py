@@ -19,15 +19,14 @@ from knock.errors import ProtocolError
 from knock.pool.handle import Handle
 from knock.protocol.attempt import decode_failure, decode_result
 from knock.protocol.field import At
+from knock.protocol.logline import LogLine, decode_log
 from knock.protocol.message import (
     Call,
     Kind,
-    LogLine,
     Progress,
     decode_boot_failed,
     decode_call,
     decode_handed_back,
-    decode_log,
     decode_progress,
     decode_worn,
 )
@@ -35,10 +34,14 @@ from knock.protocol.message import (
 
 @dataclass(frozen=True, slots=True)
 class WorkerMessage:
-    """Something that a running job says: a line, its progress, or a call that waits for answer."""
+    """Something that a running job says: a line, its progress, or a call that waits for answer.
+
+    A line may be of the worker itself, outside of any job. ``pid`` is None if it is not known yet.
+    """
 
     worker: int
     generation: int
+    pid: int | None
     message: LogLine | Progress | Call
 
 
@@ -77,7 +80,7 @@ def _other(handle: Handle, kind: int, body: bytes, at: At, tell: Tell) -> list[E
                 handle.answered(ticket)
             return [JobsHandedBack(handle.worker, handle.generation, tickets)]
         case Kind.LOG:
-            _pass_on(handle, decode_log(body, at), tell)
+            _log(handle, decode_log(body, at), tell)
         case Kind.PROGRESS:
             _pass_on(handle, decode_progress(body), tell)
         case Kind.CALL:
@@ -89,10 +92,17 @@ def _other(handle: Handle, kind: int, body: bytes, at: At, tell: Tell) -> list[E
     return []
 
 
+def _log(handle: Handle, line: LogLine, tell: Tell) -> None:
+    if line.ticket:
+        _pass_on(handle, line, tell)
+    else:
+        tell(WorkerMessage(handle.worker, handle.generation, handle.pid, line))
+
+
 def _pass_on(handle: Handle, message: LogLine | Progress | Call, tell: Tell) -> None:
     if message.ticket != handle.running:
         raise ProtocolError(f"a message for ticket {message.ticket}, which does not run")
-    tell(WorkerMessage(handle.worker, handle.generation, message))
+    tell(WorkerMessage(handle.worker, handle.generation, handle.pid, message))
 
 
 def _worn(handle: Handle, reason: str) -> WorkerWorn:

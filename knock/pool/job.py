@@ -66,7 +66,10 @@ class Job:
         self._link.progress(self._ticket, done, total)
 
     def log(self, message: str, level: int = logging.INFO) -> None:
-        """Log a line in the caller's process, under the logger ``knock.job``."""
+        """Log a line in the caller's process, under the logger ``knock.job``.
+
+        Unlike what is logged by ``logging``, it is sent whatever the level.
+        """
         self._link.log(self._ticket, level, message)
 
     def __repr__(self) -> str:

@@ -5,6 +5,8 @@ Rule 2: a frame is written whole before anything else is done. The result of a j
         channel before the next permit is read.
 Rule 3: only the job that runs may speak: what its left-over threads send later is dropped, or the
         supervisor would take it for a lie.
+Rule 4: a record may be logged while a frame is being written, by the same thread: in a signal
+        handler, or in a ``__del__``. It is dropped then: it must neither wait nor get between.
 """
 
 import os
@@ -20,6 +22,7 @@ from knock.errors import ForkedProcessError, ProtocolError, QueueClosedError
 from knock.pool.descriptor import identity
 from knock.pool.ledger import LedgerWriter
 from knock.protocol.frame import FrameDecoder
+from knock.protocol.logline import Origin, encode_log
 from knock.protocol.message import (
     TO_WORKER,
     Call,
@@ -30,7 +33,6 @@ from knock.protocol.message import (
     decode_resume_type,
     encode_call,
     encode_handed_back,
-    encode_log,
     encode_progress,
     encode_worn,
 )
@@ -81,7 +83,9 @@ class WorkerLink:
         # answers beside the main thread.
         self._arrival = threading.Condition()
         self._is_reading = False
-        self._writing = threading.Lock()
+        # Reentrant: see rule 4.
+        self._writing = threading.RLock()
+        self._is_writing = False
         # The worker's own open file, so this changes nothing for the supervisor.
         os.set_blocking(permits, False)
         self._any_input = _poll_of(permits, channel)
@@ -96,7 +100,7 @@ class WorkerLink:
                 os.close(fd)
         self._channel = self._permits = -1
         # A thread that is not here any more may have held it.
-        self._writing = threading.Lock()
+        self._writing = threading.RLock()
 
     @property
     def is_cut_off(self) -> bool:
@@ -256,6 +260,7 @@ class WorkerLink:
             # A child forked by an initializer came back from it.
             _exit(0)
         self._check_descriptors()
+        self._is_writing = True
         try:
             if len(buffers) == 1:
                 view = buffers[0]
@@ -267,6 +272,8 @@ class WorkerLink:
             self._write_rest(buffers, written)
         except (BrokenPipeError, ConnectionResetError):
             _exit(1)  # the supervisor is gone
+        finally:
+            self._is_writing = False
 
     def _check_descriptors(self) -> None:
         # User code has run: the number of a descriptor that it closed may be its own file by now.
@@ -292,6 +299,12 @@ class WorkerLink:
     def log(self, ticket: int, level: int, text: str) -> None:
         """See ``knock.pool.job.Link``."""
         self._speak(ticket, [encode_log(ticket, monotonic_ns(), level, text)])
+
+    def forward(self, level: int, text: str, origin: Origin) -> None:
+        """Send a record as one of the job that runs now, or of none; see rule 4."""
+        with self._writing:
+            if not self._is_writing and not self.is_cut_off:
+                self._write_all([encode_log(self._ticket, monotonic_ns(), level, text, origin)])
 
     def progress(self, ticket: int, done: float, total: float | None) -> None:
         """See ``knock.pool.job.Link``."""
@@ -319,7 +332,7 @@ class WorkerLink:
         if self.is_cut_off:
             raise ForkedProcessError(_CANNOT_SPEAK)
         with self._writing:
-            if ticket != self._ticket:
+            if ticket != self._ticket or self._is_writing:
                 return False
             self._write_all(buffers)
             return True

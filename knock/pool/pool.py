@@ -103,7 +103,9 @@ class Pool:
         handle.kill_reason = f"it was not ready after {limit:g} s"
         nursery.spawn(worker, generation, handle.worker_fds(), handle.handed_over)
         boot = BootSettings(
-            sys_path=self._settings.sys_path or None, argv=self._settings.argv or None
+            sys_path=self._settings.sys_path or None,
+            argv=self._settings.argv or None,
+            log_levels=self._settings.log_levels,
         )
         handle.channel.send(encode_boot(boot, self._settings.definitions))
         for blob in self._definitions:

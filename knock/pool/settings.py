@@ -12,6 +12,7 @@ class PoolSettings:
     ``definitions`` is one dump of initializer and processors. ``preload`` are modules that the
     nursery imports before it forks. ``thread_cap`` bounds the numeric thread pools of each worker,
     where the user has not set their variables; 0 leaves them alone. ``boot_timeout`` in seconds.
+    ``log_levels`` are the caller's, see ``BootSettings``; None leaves the workers' log alone.
     """
 
     definitions: bytes
@@ -20,4 +21,5 @@ class PoolSettings:
     sys_path: tuple[str, ...] = ()
     argv: tuple[str, ...] = ()
     thread_cap: int = 0
+    log_levels: tuple[tuple[str, int], ...] | None = None
     boot_timeout: float = 300.0

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from knock.pool.descriptor import out_of_the_way
 from knock.pool.failure import format_exception
+from knock.pool.forwarding import take_over_logging
 from knock.pool.job import DESK
 from knock.pool.ledger import LedgerWriter
 from knock.pool.link import WorkerLink, leave
@@ -78,6 +79,8 @@ def _work(fds: WorkerFds, parent_pid: int) -> int:
     DESK.link = link
     settings, definitions = decode_boot(link.read_boot())
     _take_over(settings)
+    if settings.log_levels is not None:
+        take_over_logging(link, settings.log_levels)
     try:
         runner.define(definitions)
     except BaseException as exc:  # noqa: BLE001 - user code; SystemExit is a failure too

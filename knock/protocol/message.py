@@ -22,7 +22,6 @@ from knock.protocol.field import (
     COPY_BYTES,
     MAX_NAME_BYTES,
     MAX_TRACEBACK_BYTES,
-    At,
     clip,
     decode_text,
     unpack,
@@ -76,10 +75,15 @@ _CALL_HEAD = struct.Struct("<QQ")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootSettings:
-    """What a worker takes over from its caller. None leaves what it was started with."""
+    """What a worker takes over from its caller. None leaves what it was started with.
+
+    ``log_levels`` are loggers and what they are to let through; ``""`` is the root. With them the
+    worker sends what is logged in it; None sends nothing.
+    """
 
     sys_path: tuple[str, ...] | None = None
     argv: tuple[str, ...] | None = None
+    log_levels: tuple[tuple[str, int], ...] | None = None
 
 
 def encode_boot(settings: BootSettings, definitions: bytes) -> list[bytes]:
@@ -94,8 +98,10 @@ def decode_boot(body: bytes) -> tuple[BootSettings, bytes]:
     (length,) = unpack(_U32, body, "boot")
     start = _U32.size
     facts = json.loads(body[start : start + length])
+    levels = facts.pop("log_levels")
     settings = BootSettings(
-        **{name: None if value is None else tuple(value) for name, value in facts.items()}
+        **{name: None if value is None else tuple(value) for name, value in facts.items()},
+        log_levels=None if levels is None else tuple((name, level) for name, level in levels),
     )
     return settings, body[start + length :]
 
@@ -191,10 +197,9 @@ def decode_answer(body: bytes) -> tuple[int, int, bytes]:
     return ticket, call_id, body[_CALL_HEAD.size :]
 
 
-# --- from a worker; RESULT and FAILURE are in knock/protocol/attempt.py ---------------------------
+# --- from a worker; RESULT and FAILURE are in knock/protocol/attempt.py, LOG in logline.py --------
 
 _TICKET = struct.Struct("<Q")
-_LOG_HEAD = struct.Struct("<QQB")
 _PROGRESS = struct.Struct("<Qdd")
 _CALL = struct.Struct("<QQB")
 
@@ -234,31 +239,6 @@ def encode_worn(reason: str) -> bytes:
 def decode_worn(body: bytes) -> str:
     """Return the worker's reason."""
     return decode_text(body, MAX_NAME_BYTES, "wish to be replaced")
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """A line that the job logged; ``level`` as in ``logging``, ``at`` in UTC seconds."""
-
-    ticket: int
-    at: float
-    level: int
-    text: str
-
-
-def encode_log(ticket: int, now_ns: int, level: int, text: str) -> bytes:
-    """Return a LOG frame. A text that is too long loses its end."""
-    head = _LOG_HEAD.pack(ticket, now_ns, max(0, min(level, 255)))
-    return encode_frame(Kind.LOG, head + clip(text, MAX_TRACEBACK_BYTES))
-
-
-def decode_log(body: bytes, at: At) -> LogLine:
-    """Return the line."""
-    ticket, now_ns, level = unpack(_LOG_HEAD, body, "log")
-    if now_ns >> 63:
-        raise ProtocolError("malformed log: a time of more than 63 bits")
-    text = decode_text(body[_LOG_HEAD.size :], MAX_TRACEBACK_BYTES, "log")
-    return LogLine(ticket, at(now_ns), level, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from knock.queue.handlers import Handlers
 from knock.queue.stats import NO_TOTALS, RateMeter, Snapshot, Totals
 from knock.storage.base import Storage
 from knock.supervisor.client import SupervisorClient
-from knock.supervisor.joblog import log_lines
+from knock.supervisor.joblog import JobLog
 from knock.supervisor.messages import (
     Ended,
     Enqueue,
@@ -84,6 +84,7 @@ class Session:
         # Reentrant: a signal handler may add a job.
         self._adding = threading.RLock()
         self._is_stopping = False
+        self._log = JobLog()
         self.final_totals = NO_TOTALS
         self.storage = storage
         self.failure: Exception | None = None
@@ -215,11 +216,14 @@ class Session:
         try:
             self._take_all()
             self._client.close()
+            # Who hears of the end finds in the log what was logged before it.
+            self._log.close()
             self._on_end(self)
         except Exception as exc:  # a storage that cannot be taken back
             self.failure = exc
             logger.exception("the queue could not be taken back from its supervisor")
         finally:
+            self._log.close()
             with self._lock:
                 self._is_over.set()
             for callback in self._when_over:
@@ -241,7 +245,7 @@ class Session:
             case Events(events):
                 self._handlers.post(events)
             case Logged():
-                log_lines(message)
+                self._log.post(message)
             case Failed(error):
                 self.failure = error
                 logger.error("%s", error)

@@ -28,7 +28,7 @@ from knock.run.window import Window
 from knock.supervisor.client import SupervisorClient
 from knock.supervisor.facts import RunFacts
 from knock.supervisor.interrupt import Shield
-from knock.supervisor.joblog import log_lines
+from knock.supervisor.joblog import JobLog
 from knock.supervisor.messages import (
     Ended,
     Enqueue,
@@ -105,6 +105,7 @@ class Batch:
         self._fn = fn
         self._job_type = job_type
         self._client: SupervisorClient | None = None
+        self._log = JobLog()
 
     def start(self) -> None:
         """Start the supervisor. ``close`` must follow, even if Ctrl-C came or this failed.
@@ -236,7 +237,7 @@ class Batch:
                     else:
                         self.stop_reason = self.stop_reason or event.detail
             case Logged():
-                log_lines(message)
+                self._log.post(message)
             case Ended():
                 self.facts = message.facts
                 self._returned = message.storage
@@ -294,7 +295,10 @@ class Batch:
             try:
                 self.display.close()
             finally:
-                self._close_supervisor()
+                try:
+                    self._close_supervisor()
+                finally:
+                    self._log.close()
 
     def _close_supervisor(self) -> None:
         if self._client is None:

@@ -35,7 +35,8 @@ from knock.core.machine import Machine
 from knock.errors import KnockError, QueueClosedError, StorageError, WorkerBootError
 from knock.pool.hearing import WorkerMessage
 from knock.pool.pool import Pool
-from knock.protocol.message import LogLine, Progress
+from knock.protocol.logline import LogLine
+from knock.protocol.message import Progress
 from knock.storage.base import Storage
 from knock.supervisor.arrears import Arrears
 from knock.supervisor.desk import Desk
@@ -122,14 +123,14 @@ class Supervisor:
             failure = failure or KnockError(f"the pool could not be closed: {exc!r}")
         # What has gathered goes first: nobody listens after the last word.
         now = self._clock.now()
-        self._publisher.flush(now)
+        self._publisher.flush(now, is_last=True)
         if failure is not None:
             self._publisher.tell(Failed(failure))
         elif self._is_over:
             self._publisher.tell(Ended(self._tally.facts(now), self._desk.stats()))
         else:
             self._publisher.tell(Failed(QueueClosedError("the supervisor was closed")))
-        self._publisher.flush(now)
+        self._publisher.flush(now, is_last=True)
         self._mailbox.close()
 
     # --- one turn ---
@@ -273,12 +274,12 @@ class Supervisor:
         message = said.message
         claim = self._machine.held_by(said.worker, message.ticket)
         if claim is None:
+            if isinstance(message, LogLine):
+                self._publisher.logged(LogEntry(message, said.pid))
             return
         job = claim.job
         if isinstance(message, LogLine):
-            entry = LogEntry(
-                job.id, job.type, claim.attempt, message.level, message.text, message.at
-            )
+            entry = LogEntry(message, said.pid, job.id, job.type, claim.attempt)
             self._publisher.logged(entry)
         elif isinstance(message, Progress):
             self._publisher.tell(Progressed(job.id, message.done, message.total))

@@ -6,10 +6,11 @@ A ``request`` number asks for a ``Reply`` with the same number.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from knock.core.job import Attempt, Death, JobRecord, JobSpec
 from knock.core.policy import JobPolicy
+from knock.protocol.logline import LogLine
 from knock.supervisor.facts import RunFacts
 
 # --- inbound --------------------------------------------------------------------------------------
@@ -204,21 +205,22 @@ class Events:
     events: list[QueueEvent]
 
 
-@dataclass(slots=True)
-class LogEntry:
-    """A line that a job logged; ``level`` as in ``logging``, ``at`` in UTC seconds."""
+class LogEntry(NamedTuple):
+    """Something that was logged in a worker; the job is None outside of one.
 
-    job_id: int
-    job_type: str
-    attempt: int
-    level: int
-    text: str
-    at: float
+    ``worker_pid`` is None if it was not known yet.
+    """
+
+    line: LogLine
+    worker_pid: int | None
+    job_id: int | None = None
+    job_type: str | None = None
+    attempt: int | None = None
 
 
 @dataclass(slots=True)
 class Logged:
-    """Lines that jobs logged. ``dropped`` counts those left out before them."""
+    """What was logged in workers. ``dropped`` counts entries left out among or after these."""
 
     entries: list[LogEntry]
     dropped: int = 0

@@ -9,12 +9,12 @@ from knock.core.commands import (
 from knock.core.job import AttemptOutcome, JobRecord, JobState, Settlement
 from knock.errors import JobNotFoundError, StorageUnavailableError
 from knock.storage.base import Storage
+from knock.supervisor.backlog import Backlog
 from knock.supervisor.mailbox import Mailbox
 from knock.supervisor.messages import (
     Events,
     Finished,
     LogEntry,
-    Logged,
     Outbound,
     QueueEvent,
     Reply,
@@ -55,7 +55,7 @@ class Publisher:
         self._out: list[Outbound] = []
         self._changes: list[_Change] = []
         self._events: list[QueueEvent] = []
-        self._lines: list[LogEntry] = []
+        self._log = Backlog()
         # By job: who waits for its end, and whether to hear only if it was cancelled.
         self._watched: dict[int, list[tuple[int, bool]]] = {}
         self.ended: list[int] = []
@@ -138,8 +138,8 @@ class Publisher:
             self._events.append(event)
 
     def logged(self, entry: LogEntry) -> None:
-        """Tell a line that a job logged."""
-        self._lines.append(entry)
+        """Tell what was logged in a worker, unless there is too much of it."""
+        self._log.add(entry)
 
     def tell(self, message: Outbound) -> None:
         """Tell anything else."""
@@ -151,16 +151,15 @@ class Publisher:
 
     # --- turns ---
 
-    def flush(self, now: float) -> None:
-        """Hand over what has gathered."""
+    def flush(self, now: float, *, is_last: bool = False) -> None:
+        """Hand over what has gathered; the log only if the caller takes what it is sent."""
+        if self._log and (is_last or not self._mailbox.wants_write):
+            self._out.append(self._log.take())
         if self._changes and not self._outage.is_on(now):
             self._look_up(now)
         if self._events:
             self._out.append(Events(self._events))
             self._events = []
-        if self._lines:
-            self._out.append(Logged(self._lines))
-            self._lines = []
         if self._out:
             messages, self._out = self._out, []
             self._mailbox.put(messages)

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from knock.errors import QueueClosedError
+from knock.supervisor.backlog import Backlog
 from knock.supervisor.messages import Ended, Failed, Finished, Logged, Outbound, Reply
-
-# Log lines beyond this are dropped, so that a chatty job cannot fill the caller's memory.
-MAX_LOG_LINES = 10_000
 
 
 class _Waiter:
@@ -33,8 +31,7 @@ class Reception:
         self._waiters: dict[int, _Waiter] = {}
         self._inbox: deque[Outbound] = deque()
         self._arrival = threading.Condition()
-        self._log_lines = 0
-        self._dropped = 0
+        self._log = Backlog()
         self.failure: Exception | None = None
         self.ended: Ended | None = None
 
@@ -46,7 +43,9 @@ class Reception:
             for message in messages:
                 if isinstance(message, Reply):
                     self._reply(message)
-                elif not isinstance(message, Logged) or self._has_room(message):
+                elif isinstance(message, Logged):
+                    self._log.extend(message.entries, message.dropped)
+                else:
                     self._inbox.append(message)
                 if isinstance(message, Failed):
                     self._fail(message.error)
@@ -79,15 +78,6 @@ class Reception:
         if waiter is not None:
             waiter.value, waiter.error = reply.value, reply.error
             waiter.event.set()
-
-    def _has_room(self, logged: Logged) -> bool:
-        if self._log_lines >= MAX_LOG_LINES:
-            self._dropped += len(logged.entries) + logged.dropped
-            return False
-        self._log_lines += len(logged.entries)
-        logged.dropped += self._dropped
-        self._dropped = 0
-        return True
 
     # --- the waiting side ---
 
@@ -132,19 +122,22 @@ class Reception:
     def wait(self, timeout: float | None) -> bool:
         """Wait until ``receive`` has something to return; False if the time ran out."""
         with self._arrival:
-            return self._arrival.wait_for(lambda: bool(self._inbox), timeout)
+            return self._arrival.wait_for(self._has_come, timeout)
+
+    def _has_come(self) -> bool:
+        return bool(self._inbox or self._log)
 
     def receive(self, timeout: float | None) -> list[Outbound]:
         """Return what has come since the last call; wait for something up to ``timeout`` seconds.
 
-        An empty list when the time ran out. Of what comes, ``Ended`` or ``Failed`` is the last.
+        An empty list when the time ran out. Of what comes, ``Ended`` or ``Failed`` is the last, and
+        what was logged the first.
         """
         with self._arrival:
-            if not self._arrival.wait_for(lambda: bool(self._inbox), timeout):
+            if not self._arrival.wait_for(self._has_come, timeout):
                 return []
-            messages = list(self._inbox)
+            messages = [*([self._log.take()] if self._log else ()), *self._inbox]
             self._inbox.clear()
-            self._log_lines = 0
         return messages
 
 

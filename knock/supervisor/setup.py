@@ -10,6 +10,7 @@ from knock.config import StartMethod
 from knock.core.policy import JobPolicy, RecyclePolicy
 from knock.errors import ConfigError
 from knock.pool.definition import Limits, Processor, dump_definitions
+from knock.pool.forwarding import levels_here
 from knock.pool.settings import PoolSettings
 from knock.supervisor.client import Place, check_place
 
@@ -39,6 +40,7 @@ class Setup:
             sys_path=tuple(sys.path),
             argv=tuple(sys.argv),
             thread_cap=config.thread_cap(self.workers),
+            log_levels=levels_here(),
         )
 
 

@@ -1,6 +1,7 @@
 """Messages: what is encoded comes back, and what is forged is data or a ``ProtocolError``."""
 
 import math
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,11 @@ from knock.core.events import AttemptEnded
 from knock.core.handout import Dispatch
 from knock.core.job import AttemptOutcome, JobError, JobSpec, Usage
 from knock.errors import ProtocolError
-from knock.protocol import attempt, message
+from knock.protocol import attempt, logline, message
 from knock.protocol.attempt import Measured, encode_failure, encode_result
 from knock.protocol.field import MAX_TEXT_BYTES, MAX_TRACEBACK_BYTES, clip
 from knock.protocol.frame import FrameDecoder
+from knock.protocol.logline import Origin
 from knock.protocol.message import FROM_WORKER, TO_WORKER, BootSettings, Call, Handed, Kind
 
 numbers = st.integers(0, (1 << 63) - 1)
@@ -143,7 +145,9 @@ def test_a_large_payload_is_not_copied() -> None:
     assert encode_result(1, measured, payload)[1] is payload
 
 
-SETTINGS = BootSettings(sys_path=("", "/a b", "/\udcff"), argv=None)
+SETTINGS = BootSettings(
+    sys_path=("", "/a b", "/\udcff"), argv=None, log_levels=(("", 30), ("\xe4.b", 10))
+)
 ROUND_TRIPS: list[tuple[Kind, Any, Callable[[bytes], Any], Any]] = [
     (Kind.BOOT, message.encode_boot(SETTINGS, b"x"), message.decode_boot, (SETTINGS, b"x")),
     (Kind.DEFINE, message.encode_define(b"blob"), bytes, b"blob"),
@@ -155,9 +159,15 @@ ROUND_TRIPS: list[tuple[Kind, Any, Callable[[bytes], Any], Any]] = [
     (Kind.WORN, [message.encode_worn("left threads")], message.decode_worn, "left threads"),
     (
         Kind.LOG,
-        [message.encode_log(7, 5, 20, "hello")],
-        lambda body: message.decode_log(body, at),
-        message.LogLine(7, at(5), 20, "hello"),
+        [logline.encode_log(7, 5, 20, "hello")],
+        lambda body: logline.decode_log(body, at),
+        logline.LogLine(7, at(5), 20, "hello"),
+    ),
+    (
+        Kind.LOG,
+        [logline.encode_log(0, 5, 1000, "", Origin("a.b", "/é.py", 12, "run", "T-1"))],
+        lambda body: logline.decode_log(body, at),
+        logline.LogLine(0, at(5), 1000, "", Origin("a.b", "/é.py", 12, "run", "T-1")),
     ),
     (
         Kind.PROGRESS,
@@ -193,7 +203,7 @@ DECODERS: dict[Kind, Callable[[bytes], Any]] = {
     Kind.RESULT: lambda body: attempt.decode_result(body, at),
     Kind.FAILURE: lambda body: attempt.decode_failure(body, at),
     Kind.HANDED_BACK: message.decode_handed_back,
-    Kind.LOG: lambda body: message.decode_log(body, at),
+    Kind.LOG: lambda body: logline.decode_log(body, at),
     Kind.PROGRESS: message.decode_progress,
     Kind.CALL: message.decode_call,
     Kind.BOOT_FAILED: message.decode_boot_failed,
@@ -209,7 +219,7 @@ GOOD = {
         discard="e",
     ),
     Kind.HANDED_BACK: [message.encode_handed_back([1, 2])],
-    Kind.LOG: [message.encode_log(1, 2, 20, "text")],
+    Kind.LOG: [logline.encode_log(1, 2, 20, "text")],
     Kind.PROGRESS: [message.encode_progress(1, 2, 3)],
     Kind.CALL: message.encode_call(Call(1, 2, "verb", b"body")),
     Kind.BOOT_FAILED: [message.encode_boot_failed("text")],
@@ -241,6 +251,10 @@ def decode_or_refuse(kind: Kind, body: bytes) -> None:
         found = DECODERS[kind](body)
     except ProtocolError:
         return
+    if isinstance(found, logline.LogLine):
+        assert 0 <= found.level < 1 << 31
+        assert 0 <= found.origin.lineno < 1 << 31
+        assert len(found.text.encode()) <= MAX_TRACEBACK_BYTES
     if isinstance(found, AttemptEnded):
         assert math.isfinite(found.usage.started_at)
         assert 0 <= found.usage.peak_rss_bytes < 1 << 63
@@ -254,6 +268,40 @@ def test_texts_that_are_too_long_lose_their_end() -> None:
     assert got is not None
     assert len(got.message.encode()) == MAX_TEXT_BYTES
     assert len(got.traceback) == MAX_TRACEBACK_BYTES
+
+
+ANY_TEXT = st.text(st.characters(), max_size=20) | st.sampled_from(["é" * 9999, "a\0b", "\udcff"])
+
+
+@given(names=st.tuples(*[ANY_TEXT] * 4), text=ANY_TEXT, level=st.integers(), line=st.integers())
+def test_whatever_is_logged_is_understood(
+    names: tuple[str, str, str, str], text: str, level: int, line: int
+) -> None:
+    name, path, function, thread = names
+    origin = Origin(name, path, line, function, thread)
+    _, body = only_frame(*[logline.encode_log(1, 2, level, text, origin)])
+    found = logline.decode_log(body, at)
+    assert 0 <= found.level < 1 << 31
+    if "\0" not in "".join(names) and "\udcff" not in "".join(names) and len("".join(names)) < 100:
+        assert (found.origin.name, found.origin.thread) == tuple(
+            n.encode(errors="backslashreplace").decode() for n in (name, thread)
+        )
+
+
+def test_a_log_frame_of_the_wrong_shape_is_refused() -> None:
+    _, good = only_frame(logline.encode_log(1, 2, 20, "text", Origin("a")))
+    start = struct.calcsize("<QQIIH")
+    lies = {
+        "more names than there are": good[: start - 2] + b"\xff\xff" + good[start:],
+        "fewer names": good.replace(b"a\0", b"aa", 1),
+        "no text": good[:-1] + b"\xff",
+        "a text that is too long": good + b"x" * MAX_TRACEBACK_BYTES,
+        "a level of 32 bits": good[:16] + b"\xff\xff\xff\xff" + good[20:],
+        "a time of 64 bits": good[:8] + b"\xff" * 8 + good[16:],
+    }
+    for body in lies.values():
+        with pytest.raises(ProtocolError, match="malformed log"):
+            logline.decode_log(body, at)
 
 
 @given(text=st.text(st.characters(), max_size=30), limit=st.integers(0, 40))

@@ -1,5 +1,6 @@
 """Processors that workers import."""
 
+import logging
 import os
 import signal
 import time
@@ -83,6 +84,11 @@ def come_later(job: Job) -> str:
 
 def log(job: Job) -> None:
     job.log("hello from the job")
+
+
+def log_and_refuse(job: Job) -> None:
+    logging.getLogger("shop").warning("refusing %r", job.data)
+    raise ValueError("refused")
 
 
 async def awaited(job: Job) -> int:

@@ -202,3 +202,20 @@ def test_what_a_job_logs_is_logged_in_the_caller(queue, caplog):
     [record] = [record for record in caplog.records if record.name == "knock.job"]
     assert record.getMessage() == "job 1 (log): hello from the job"
     assert (record.job_id, record.job_type, record.attempt) == (1, "log", 1)
+
+
+@pytest.mark.process
+def test_records_of_jobs_are_logged_in_the_caller_with_their_attempt(queue, caplog):
+    queue.process("refuse", jobs.log_and_refuse)
+    queue.start()
+    job_id = queue.add("refuse", "x", retry_attempts=1)
+    with pytest.raises(ValueError, match="refused"):
+        queue.result(job_id, 30)
+    queue.stop()
+    records = [record for record in caplog.records if record.name == "shop"]
+    assert [(r.getMessage(), r.job_id, r.job_type, r.attempt) for r in records] == [
+        ("refusing 'x'", job_id, "refuse", 1),
+        ("refusing 'x'", job_id, "refuse", 2),
+    ]
+    attempts = queue.get_job(job_id).attempts
+    assert [record.worker_pid for record in records] == [a.worker_pid for a in attempts]

@@ -17,6 +17,7 @@ from knock.core.job import JobSpec
 from knock.pool.definition import ItemPickler, Processor, Style, dump_definitions
 from knock.protocol.attempt import decode_failure, decode_result
 from knock.protocol.frame import FrameDecoder
+from knock.protocol.logline import decode_log
 from knock.protocol.message import (
     FROM_WORKER,
     BootSettings,
@@ -24,7 +25,6 @@ from knock.protocol.message import (
     decode_boot_failed,
     decode_call,
     decode_handed_back,
-    decode_log,
     decode_progress,
     encode_boot,
     encode_define,
@@ -121,6 +121,10 @@ class LocalWorker:
                 raise EOFError("the worker closed its channel")
             self._frames += self._decoder.feed(data)
         return self._frames.pop(0)
+
+    def read_some(self) -> None:
+        """Make room in the channel; what comes is kept for ``hear``."""
+        self._frames += self._decoder.feed(self.channel.recv(1 << 16))
 
     def hear(self) -> Any:
         """Return the next message, decoded; None for READY."""

@@ -14,7 +14,8 @@ from knock.core.events import (
 )
 from knock.core.job import AttemptOutcome
 from knock.pool.definition import Processor, Style, dump_definitions
-from knock.protocol.message import Call, LogLine, Progress, encode_answer
+from knock.protocol.logline import LogLine
+from knock.protocol.message import Call, Progress, encode_answer
 from tests.worker import jobs
 from tests.worker.harness import LocalWorker, definitions_of, run_one, wait_for
 
