@@ -106,7 +106,10 @@ class JobFailedError(KnockError):
         job_id: The job, or None where it has none.
         job_type: Its type.
         detail: What is known of the cause, as text; may be empty.
+        log_lines: The last lines that its last attempt logged.
     """
+
+    log_lines: tuple[str, ...] = ()
 
     def __init__(
         self, message: str, *, job_id: int | None = None, job_type: str = "", detail: str = ""

@@ -26,6 +26,7 @@ from knock.errors import (
     JobTimeoutError,
     OutOfMemoryError,
     ProcessorNotFoundError,
+    RemoteJobError,
     SerializationError,
     WorkerCrashedError,
 )
@@ -119,7 +120,10 @@ def _failure_of_attempt(record: JobRecord, attempt: Attempt) -> BaseException:
             return _fail(JobLostError, record, "was lost: what supervised it died while it ran")
     if attempt.error is None:
         return _fail(JobFailedError, record, f"is dead: {escape_line(record.reason or '')}")
-    return rebuild_exception(attempt.error, job_id=record.spec.id, job_type=record.spec.type)
+    found = rebuild_exception(attempt.error, job_id=record.spec.id, job_type=record.spec.type)
+    if isinstance(found, RemoteJobError):
+        found.log_lines = attempt.log
+    return found
 
 
 _OVER = {
@@ -168,7 +172,10 @@ def _crash(
 def _fail(kind: type[F], record: JobRecord, what: str, detail: str = "") -> F:
     spec = record.spec
     message = f"job {spec.id} ({escape_line(spec.type)}) {what}"
-    return kind(message, job_id=spec.id, job_type=spec.type, detail=detail)
+    error = kind(message, job_id=spec.id, job_type=spec.type, detail=detail)
+    if record.attempts:
+        error.log_lines = record.attempts[-1].log
+    return error
 
 
 def _stack(death: Death | None) -> str:
@@ -311,7 +318,7 @@ class Outcome(Generic[R]):
 
 _SPEC_FIELDS = attrgetter(*(field.name for field in fields(JobSpec)))
 _ATTEMPT_FIELDS = attrgetter(
-    "number", "outcome", "queue_wait_seconds", "worker_pid", "error", "death"
+    "number", "outcome", "queue_wait_seconds", "worker_pid", "error", "death", "log"
 )
 _RECORD_FIELDS = attrgetter("state", "spent", "run_at", "result", "reason", "finished_at")
 

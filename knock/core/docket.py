@@ -89,6 +89,8 @@ class Docket:
             _wait(flight, ended.usage),
             pid,
             ended.error,
+            None,
+            ended.log,
         )
         if ended.outcome is AttemptOutcome.SUCCESS:
             self._kinds.succeed(flight, now)

@@ -182,7 +182,8 @@ class WorkerExited:
 
     ``unstarted`` are the tickets whose permits were still there, and those sent between the death
     and its being told; what remains of the worker's window, at most one ticket, had been taken and
-    is the one to judge. ``started_at`` is when it started (UTC seconds), if known.
+    is the one to judge. ``started_at`` is when it started (UTC seconds), if known; ``log`` are the
+    last lines that it logged.
     """
 
     worker: int
@@ -190,6 +191,7 @@ class WorkerExited:
     death: Death
     unstarted: list[int] = field(default_factory=list)
     started_at: float | None = None
+    log: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -31,6 +31,7 @@ class AttemptEnded:
 
     ``outcome`` is SUCCESS, ERROR, TIMEOUT (it raised since it was warned) or OUT_OF_MEMORY (it
     raised since it got no more).
+    ``log`` are the last lines that it logged, if it raised.
     """
 
     ticket: int
@@ -41,3 +42,4 @@ class AttemptEnded:
     retryable: bool = True
     retry_after: float | None = None
     discard: str | None = None
+    log: tuple[str, ...] = ()

@@ -233,7 +233,8 @@ class Death:
 class Attempt:
     """One run of a job, ended. Never changed after it was made.
 
-    ``queue_wait_seconds`` is from when the job was due to when it started.
+    ``queue_wait_seconds`` is from when the job was due to when it started. ``log`` are the last
+    lines that a failed attempt logged: up to 50, and 16 Ki characters.
     """
 
     number: int
@@ -243,6 +244,7 @@ class Attempt:
     worker_pid: int | None = None
     error: JobError | None = None
     death: Death | None = None
+    log: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -133,4 +133,5 @@ def last_attempt(
     cpu = max(0.0, (death.cpu_seconds or 0.0) - used)
     peak = death.peak_rss_bytes or 0
     usage = Usage(started_at, now - started_at, cpu, peak, 0, is_exact=False)
-    return Attempt(flight.claim.attempt, outcome, usage, 0.0, death.pid or pid, death=death)
+    pid = death.pid or pid
+    return Attempt(flight.claim.attempt, outcome, usage, 0.0, pid, death=death, log=event.log)

@@ -23,6 +23,7 @@ from knock.pool.channel import Channel, channel_pair
 from knock.pool.descriptor import Descriptor, keep_private
 from knock.pool.kin import why_deaf
 from knock.pool.ledger import LedgerReader, make_ledger
+from knock.pool.logtail import LogTail
 from knock.pool.nursery_client import Spawned
 from knock.pool.permit import PermitPipe
 from knock.pool.signals import STACK_SIGNAL
@@ -42,7 +43,7 @@ class Handle:
     ``is_overdue`` whether it was; ``is_doomed`` whether it was killed at all, or will be when it
     exists. ``kill_ordered`` is why somebody else wanted it killed, ``no_stack`` why its stack is
     not known then. ``report_by`` is when the nursery should have told of its death, which the
-    kernel has shown.
+    kernel has shown. ``log_tail`` is what the running job has logged last.
     """
 
     def __init__(self, worker: int, generation: int) -> None:
@@ -71,6 +72,7 @@ class Handle:
         self.is_ready = False
         self.is_stopping = False
         self.is_doomed = False
+        self.log_tail = LogTail()
         self._started = 0
         self._unsent: deque[list[int]] = deque()
 

@@ -15,6 +15,7 @@ from knock.core.events import (
     WorkerWorn,
 )
 from knock.core.handout import AttemptEnded
+from knock.core.job import AttemptOutcome
 from knock.errors import ProtocolError
 from knock.pool.handle import Handle
 from knock.protocol.attempt import decode_failure, decode_result
@@ -64,6 +65,8 @@ def hear(handle: Handle, frames: Iterable[tuple[int, bytes]], at: At, tell: Tell
                 continue
             attempt = decode(body, at)
             handle.answered(attempt.ticket)
+            if handle.log_tail:
+                _end_log(handle, attempt)
             if not ended:
                 events.append(AttemptsEnded(handle.worker, handle.generation, ended))
             ended.append(attempt)
@@ -95,8 +98,15 @@ def _other(handle: Handle, kind: int, body: bytes, at: At, tell: Tell) -> list[E
 def _log(handle: Handle, line: LogLine, tell: Tell) -> None:
     if line.ticket:
         _pass_on(handle, line, tell)
+        handle.log_tail.add(line)
     else:
         tell(WorkerMessage(handle.worker, handle.generation, handle.pid, line))
+
+
+def _end_log(handle: Handle, attempt: AttemptEnded) -> None:
+    if attempt.outcome is not AttemptOutcome.SUCCESS:
+        attempt.log = handle.log_tail.lines()
+    handle.log_tail.clear()
 
 
 def _pass_on(handle: Handle, message: LogLine | Progress | Call, tell: Tell) -> None:

@@ -336,6 +336,7 @@ class Pool:
         buried = WorkerExited(
             handle.worker, handle.generation, death(), list(handle.withheld), started_at
         )
+        buried.log = handle.log_tail.lines()
         self._buried[handle.worker] = buried
         self._listening.end(handle)
         self._listening.end_await(handle)

@@ -12,6 +12,8 @@ from knock.text import escape_line
 
 MAX_ITEM_CHARS = 60
 MAX_LINE_CHARS = 300
+# Of an example's log.
+SHOWN_LOG_LINES = 3
 
 # Death reasons that say more than how the last attempt ended.
 _TELLING = (
@@ -36,6 +38,14 @@ class FailureGroup:
         error = self.example.error
         return "" if error is None else escape_line(error.message)
 
+    @property
+    def log(self) -> list[str]:
+        """What the example logged last, each line fit to be shown."""
+        attempts = self.example.attempts
+        return (
+            [escape_line(line) for line in attempts[-1].log[-SHOWN_LOG_LINES:]] if attempts else []
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the group as data for JSON."""
         return {
@@ -47,6 +57,7 @@ class FailureGroup:
                 "job_id": self.example.job_id,
                 "item": item_text(self.example.item),
                 "message": self.message,
+                "log": self.log,
             },
         }
 

@@ -162,6 +162,7 @@ def _failures(groups: list[FailureGroup]) -> list[str]:
         )
         if group.message:
             lines.append(f"      {group.message}")
+        lines += [f"      | {line}" for line in group.log]
     return lines + more(MAX_LINES, len(groups), "kinds of failure")
 
 

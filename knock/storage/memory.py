@@ -377,6 +377,7 @@ def _row_of(attempt: Attempt) -> tuple[Any, ...]:
         attempt.worker_pid,
         attempt.error,
         attempt.death,
+        attempt.log,
     )
 
 

@@ -218,4 +218,5 @@ def test_records_of_jobs_are_logged_in_the_caller_with_their_attempt(queue, capl
         ("refusing 'x'", job_id, "refuse", 2),
     ]
     attempts = queue.get_job(job_id).attempts
+    assert [attempt.log for attempt in attempts] == [("WARNING shop: refusing 'x'",)] * 2
     assert [record.worker_pid for record in records] == [a.worker_pid for a in attempts]

@@ -1,4 +1,4 @@
-"""What is logged in workers comes home."""
+"""What is logged in workers comes home; the last lines are kept with a failure."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ import pytest
 
 from knock import iter_pool, run_pool
 from knock.core.job import AttemptOutcome
-from knock.errors import WorkerBootError
+from knock.errors import JobTimeoutError, RemoteJobError, WorkerBootError, WorkerCrashedError
 from tests.run import logjobs
 from tests.witness import wait_for
 
@@ -241,6 +241,7 @@ def test_a_flood_ends_at_its_time_limit(quiet, caplog):
     report = run_pool(logjobs.log_for_ever, [1], **quiet, timeout=1.0)
     [attempt] = report.outcomes[0].attempts
     assert attempt.outcome is AttemptOutcome.TIMEOUT
+    assert 0 < sum(map(len, attempt.log)) <= 1 << 14
 
 
 def test_a_handler_that_raises_or_blocks_costs_no_job(quiet, handler, capfd):
@@ -261,3 +262,39 @@ def test_a_handler_that_raises_or_blocks_costs_no_job(quiet, handler, capfd):
     assert not list(outcomes)
     assert len(seen) == 50
     assert "broken handler" in capfd.readouterr().err
+
+
+# --- the last lines -------------------------------------------------------------------------------
+
+LAST = [*[f"WARNING shop.orders: line {n}" for n in range(52, 100)], "INFO knock.job: the last"]
+
+
+@pytest.mark.parametrize("how", ["raise", "leave", "exit", "segfault", "hang"])
+def test_a_failed_attempt_keeps_its_last_lines(quiet, how):
+    options = {**quiet, "timeout": 1.0 if how == "hang" else 60.0}
+    report = run_pool(logjobs.log_and_end, ["return", how], **options)
+    good, bad = report.outcomes
+    assert good.attempts[0].log == ()
+    [attempt] = bad.attempts
+    assert attempt.log == (*LAST, "words")
+    error = bad.exception()
+    if how == "raise":
+        assert isinstance(error, ValueError)
+    else:
+        kind = {"hang": JobTimeoutError, "leave": RemoteJobError}
+        assert isinstance(error, kind.get(how, WorkerCrashedError))
+        assert error.log_lines == attempt.log
+    shown = str(report)
+    assert "      | WARNING shop.orders: line 99\n      | INFO knock.job: the last\n" in shown
+    assert report.to_dict()["failures"][0]["example"]["log"][-1] == "words"
+
+
+def test_the_last_lines_are_of_that_attempt():
+    options = {**QUIET, "workers": 1}
+    report = run_pool(logjobs.log_one_or_fail, [1, 2, -1, -2], **options)
+    assert [o.attempts[0].log for o in report.outcomes] == [
+        (),
+        (),
+        ("WARNING shop.orders: -1",),
+        ("WARNING shop.orders: -2",),
+    ]
