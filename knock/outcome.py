@@ -318,7 +318,7 @@ class Outcome(Generic[R]):
 
 _SPEC_FIELDS = attrgetter(*(field.name for field in fields(JobSpec)))
 _ATTEMPT_FIELDS = attrgetter(
-    "number", "outcome", "queue_wait_seconds", "worker_pid", "error", "death", "log"
+    "number", "outcome", "queue_wait_seconds", "worker_pid", "error", "death", "log", "output"
 )
 _RECORD_FIELDS = attrgetter("state", "spent", "run_at", "result", "reason", "finished_at")
 

@@ -91,6 +91,7 @@ class Docket:
             ended.error,
             None,
             ended.log,
+            ended.output,
         )
         if ended.outcome is AttemptOutcome.SUCCESS:
             self._kinds.succeed(flight, now)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from knock.core.handout import AttemptEnded
-from knock.core.job import Claim, Death
+from knock.core.job import NO_OUTPUT, Claim, Death, Output
 from knock.core.policy import JobPolicy
 
 # Not frozen, as in ``core/job.py``: built in the hot path.
@@ -183,7 +183,7 @@ class WorkerExited:
     ``unstarted`` are the tickets whose permits were still there, and those sent between the death
     and its being told; what remains of the worker's window, at most one ticket, had been taken and
     is the one to judge. ``started_at`` is when it started (UTC seconds), if known; ``log`` are the
-    last lines that it logged.
+    last lines that it logged, ``output`` is what it wrote.
     """
 
     worker: int
@@ -192,6 +192,7 @@ class WorkerExited:
     unstarted: list[int] = field(default_factory=list)
     started_at: float | None = None
     log: tuple[str, ...] = ()
+    output: Output = NO_OUTPUT
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ part of a millisecond to make, and a nursery is started for each pool.
 
 from dataclasses import dataclass
 
-from knock.core.job import AttemptOutcome, JobError, JobSpec, Usage
+from knock.core.job import NO_OUTPUT, AttemptOutcome, JobError, JobSpec, Output, Usage
 
 # Not frozen, as in ``core/job.py``: built in the hot path.
 
@@ -31,7 +31,7 @@ class AttemptEnded:
 
     ``outcome`` is SUCCESS, ERROR, TIMEOUT (it raised since it was warned) or OUT_OF_MEMORY (it
     raised since it got no more).
-    ``log`` are the last lines that it logged, if it raised.
+    ``log`` are the last lines that it logged, if it raised; ``output`` what it wrote.
     """
 
     ticket: int
@@ -43,3 +43,4 @@ class AttemptEnded:
     retry_after: float | None = None
     discard: str | None = None
     log: tuple[str, ...] = ()
+    output: Output = NO_OUTPUT

@@ -229,12 +229,23 @@ class Death:
     is_infrastructure: bool = False
 
 
+class Output(NamedTuple):
+    """The end of what an attempt wrote to standard output and error: up to 64 KiB of each."""
+
+    stdout: str = ""
+    stderr: str = ""
+
+
+NO_OUTPUT = Output()
+
+
 @dataclass(slots=True)
 class Attempt:
     """One run of a job, ended. Never changed after it was made.
 
     ``queue_wait_seconds`` is from when the job was due to when it started. ``log`` are the last
-    lines that a failed attempt logged: up to 50, and 16 Ki characters.
+    lines that a failed attempt logged: up to 50, and 16 Ki characters. ``output`` is empty if it
+    was not captured.
     """
 
     number: int
@@ -245,6 +256,17 @@ class Attempt:
     error: JobError | None = None
     death: Death | None = None
     log: tuple[str, ...] = ()
+    output: Output = NO_OUTPUT
+
+    @property
+    def stdout(self) -> str:
+        """The end of what it wrote to standard output."""
+        return self.output.stdout
+
+    @property
+    def stderr(self) -> str:
+        """The end of what it wrote to standard error."""
+        return self.output.stderr
 
 
 @dataclass(slots=True)

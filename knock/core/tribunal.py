@@ -134,4 +134,5 @@ def last_attempt(
     peak = death.peak_rss_bytes or 0
     usage = Usage(started_at, now - started_at, cpu, peak, 0, is_exact=False)
     pid = death.pid or pid
-    return Attempt(flight.claim.attempt, outcome, usage, 0.0, pid, death=death, log=event.log)
+    number = flight.claim.attempt
+    return Attempt(number, outcome, usage, 0.0, pid, None, death, event.log, event.output)

@@ -6,15 +6,12 @@ Rule 2: what the peer sent before it went away, or before it sent nonsense, is s
 Rule 3: no call reads without end, however fast the peer writes.
 """
 
-import array
-import fcntl
 import socket
-import termios
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from knock.errors import ProtocolError
-from knock.pool.descriptor import keep_private
+from knock.pool.descriptor import keep_private, unread_bytes
 from knock.protocol.frame import FrameDecoder
 
 SEND_BUFFER_BYTES = 4 << 20
@@ -132,9 +129,7 @@ class Channel:
     def _unread(self) -> int:
         if self.is_ended or self.violation is not None:
             return 0
-        size = array.array("i", [0])
-        fcntl.ioctl(self._socket, termios.FIONREAD, size)
-        return size[0]
+        return unread_bytes(self._socket.fileno())
 
     def _read(self, limit: int) -> bytes:
         if self.is_ended or self.violation is not None:

@@ -1,8 +1,10 @@
 """Descriptors that belong to one process: closed in every child that it forks."""
 
+import array
 import fcntl
 import os
 import select
+import termios
 import weakref
 from collections.abc import Iterable
 from time import monotonic
@@ -85,6 +87,13 @@ def identity(fd: int) -> tuple[int, int]:
     """Return what an open descriptor refers to, to be compared."""
     status = _fstat(fd)
     return status.st_dev, status.st_ino
+
+
+def unread_bytes(fd: int) -> int:
+    """Return how much can be read from a pipe or a socket without waiting."""
+    size = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, size)
+    return size[0]
 
 
 def still_unreadable(fds: Iterable[int], seconds: float) -> set[int]:

@@ -19,6 +19,7 @@ from knock.core.commands import (
 from knock.core.events import Reading
 from knock.core.handout import Dispatch
 from knock.errors import ProtocolError
+from knock.pool.captured import Captured, Stream
 from knock.pool.channel import Channel, channel_pair
 from knock.pool.descriptor import Descriptor, keep_private
 from knock.pool.kin import why_deaf
@@ -43,12 +44,15 @@ class Handle:
     ``is_overdue`` whether it was; ``is_doomed`` whether it was killed at all, or will be when it
     exists. ``kill_ordered`` is why somebody else wanted it killed, ``no_stack`` why its stack is
     not known then. ``report_by`` is when the nursery should have told of its death, which the
-    kernel has shown. ``log_tail`` is what the running job has logged last.
+    kernel has shown. ``log_tail`` is what the running job has logged last; ``captured`` is what
+    jobs write, if that is wanted.
     """
 
-    def __init__(self, worker: int, generation: int) -> None:
+    def __init__(self, worker: int, generation: int, *, captures: bool = False) -> None:
         self.worker = worker
         self.generation = generation
+        self.window: dict[int, None] = {}
+        self.captured = Captured(self.window) if captures else None
         mine, theirs = channel_pair()
         self.channel = Channel(mine, FROM_WORKER)
         self._their_channel = keep_private(Descriptor(theirs.detach()))
@@ -59,7 +63,6 @@ class Handle:
             raise
         self.pid: int | None = None
         self._pidfd: Descriptor | None = None
-        self.window: dict[int, None] = {}
         self.withheld: list[int] = []
         self.kill_at: float | None = None
         self.kill_reason = ""
@@ -96,7 +99,11 @@ class Handle:
             self._their_ledger.fd,
             self._scribble.fd,
             self._dead_man.fd,
+            *[stream.theirs.fd for stream in self._streams()],
         ]
+
+    def _streams(self) -> tuple[Stream, ...]:
+        return () if self.captured is None else self.captured.streams
 
     def handed_over(self) -> None:
         """Close this process's copies of what the worker owns now."""
@@ -105,6 +112,7 @@ class Handle:
             self.permits.worker_end,
             self._their_ledger,
             self._dead_man,
+            *[stream.theirs for stream in self._streams()],
         ):
             end.close()
 
@@ -310,5 +318,7 @@ class Handle:
         self.ledger.close()
         self._scribble.close()
         self._alive.close()
+        if self.captured is not None:
+            self.captured.close()
         if self._pidfd is not None:
             self._pidfd.close()

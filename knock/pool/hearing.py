@@ -64,6 +64,8 @@ def hear(handle: Handle, frames: Iterable[tuple[int, bytes]], at: At, tell: Tell
                 ended = []
                 continue
             attempt = decode(body, at)
+            if handle.captured is not None:
+                attempt.output = handle.captured.take(attempt.ticket)
             handle.answered(attempt.ticket)
             if handle.log_tail:
                 _end_log(handle, attempt)

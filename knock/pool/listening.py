@@ -4,6 +4,7 @@ import selectors
 from collections.abc import Callable
 
 from knock.core.events import Event
+from knock.pool.captured import Stream
 from knock.pool.handle import Handle
 
 Hear = Callable[[int], list[Event]]
@@ -19,8 +20,24 @@ class Listening:
         self._selector = selector
 
     def begin(self, handle: Handle, hear: Hear) -> None:
-        """Listen to the channel."""
+        """Listen to the channel, and to what jobs write."""
         self._selector.register(handle.channel, _interest(handle), hear)
+        if handle.captured is not None:
+            for stream in handle.captured.streams:
+                self._selector.register(stream, selectors.EVENT_READ, self._reader(stream))
+
+    def _reader(self, stream: Stream) -> Hear:
+        def read(_: int) -> list[Event]:
+            stream.read()
+            if stream.is_ended:
+                self._ignore(stream)
+            return []
+
+        return read
+
+    def _ignore(self, stream: Stream) -> None:
+        if stream.fileno() >= 0 and self._selector.get_map().get(stream) is not None:
+            self._selector.unregister(stream)
 
     def update(self, handle: Handle) -> None:
         """Follow whether something waits to be written."""
@@ -33,6 +50,9 @@ class Listening:
         if handle.channel.fileno() < 0 or self._selector.get_map().get(handle.channel) is None:
             return False
         self._selector.unregister(handle.channel)
+        if handle.captured is not None:
+            for stream in handle.captured.streams:
+                self._ignore(stream)
         return True
 
     def await_death(self, handle: Handle, then: Callable[[], None]) -> None:

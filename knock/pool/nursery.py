@@ -41,7 +41,8 @@ from knock.pool.worker import WorkerFds, worker_main
 MESSAGE_BYTES = 1 << 17
 # Room for it in a message even where each character takes six bytes.
 _DETAIL_CHARACTERS = 1 << 14
-FDS_PER_WORKER = 5
+# At most: the last two are for workers whose output is captured.
+FDS_PER_WORKER = 7
 _PR_SET_CHILD_SUBREAPER = 36
 _OOM_SCORE = 500
 # A process in uninterruptible sleep may outlast any kill; nobody waits for it longer than this.
@@ -244,9 +245,14 @@ def spawned_main(fds: list[int], nursery: int) -> NoReturn:
 
 
 def _named(fds: list[int]) -> WorkerFds:
-    channel, permits, ledger, scribble, dead_man = fds
+    channel, permits, ledger, scribble, dead_man, *output = fds
     return WorkerFds(
-        channel=channel, permits=permits, ledger=ledger, scribble=scribble, dead_man=dead_man
+        channel=channel,
+        permits=permits,
+        ledger=ledger,
+        scribble=scribble,
+        dead_man=dead_man,
+        output=tuple(output),
     )
 
 

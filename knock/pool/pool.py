@@ -92,7 +92,7 @@ class Pool:
         """Start a process for this slot."""
         try:
             nursery = self._living_nursery()
-            handle = Handle(worker, generation)
+            handle = Handle(worker, generation, captures=self._settings.captures)
         except (WorkerBootError, OSError) as exc:
             death = Death(cause=str(exc), is_infrastructure=True)
             self._untold.append(WorkerExited(worker, generation, death))
@@ -106,6 +106,7 @@ class Pool:
             sys_path=self._settings.sys_path or None,
             argv=self._settings.argv or None,
             log_levels=self._settings.log_levels,
+            capture=handle.captured.secret.hex() if handle.captured is not None else None,
         )
         handle.channel.send(encode_boot(boot, self._settings.definitions))
         for blob in self._definitions:
@@ -337,6 +338,8 @@ class Pool:
             handle.worker, handle.generation, death(), list(handle.withheld), started_at
         )
         buried.log = handle.log_tail.lines()
+        if handle.captured is not None:
+            buried.output = handle.captured.take_last()
         self._buried[handle.worker] = buried
         self._listening.end(handle)
         self._listening.end_await(handle)

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from knock.core.job import AttemptOutcome
 from knock.errors import ProcessorNotFoundError, SerializationError, SoftTimeoutError
 from knock.pool.bounds import Bounds
+from knock.pool.capture import Capture
 from knock.pool.control import Discard, RetryLater
 from knock.pool.culprit import type_name
 from knock.pool.definition import Limits, Processor, Style, dump_result, load_definitions
@@ -39,6 +40,7 @@ class Runner:
         self._bounds = Bounds()
         self._processors: dict[str, Processor] = {}
         self._broken_definitions = ""
+        self.capture: Capture | None = None
 
     def define(self, blob: bytes) -> None:
         """Load the first definitions and run the initializer. Raises whatever these raise."""
@@ -78,6 +80,8 @@ class Runner:
                 link.suspend(handed.type)
         else:
             buffers = encode_result(handed.ticket, self._meter.end(), data)
+        if self.capture is not None:
+            self.capture.end(handed.ticket)
         DESK.clear()
         ledger.phase(Phase.SENDING)
         link.finish(buffers)

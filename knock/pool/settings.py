@@ -13,6 +13,7 @@ class PoolSettings:
     nursery imports before it forks. ``thread_cap`` bounds the numeric thread pools of each worker,
     where the user has not set their variables; 0 leaves them alone. ``boot_timeout`` in seconds.
     ``log_levels`` are the caller's, see ``BootSettings``; None leaves the workers' log alone.
+    ``captures``: what jobs write to standard output and error is kept with their attempts.
     """
 
     definitions: bytes
@@ -22,4 +23,5 @@ class PoolSettings:
     argv: tuple[str, ...] = ()
     thread_cap: int = 0
     log_levels: tuple[tuple[str, int], ...] | None = None
+    captures: bool = False
     boot_timeout: float = 300.0

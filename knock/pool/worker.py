@@ -11,6 +11,7 @@ import traceback
 from dataclasses import dataclass
 from typing import NoReturn
 
+from knock.pool.capture import Capture
 from knock.pool.descriptor import out_of_the_way
 from knock.pool.failure import format_exception
 from knock.pool.forwarding import take_over_logging
@@ -40,7 +41,8 @@ class WorkerFds:
 
     ``channel``: its end of the socketpair, blocking. ``permits``: read end of the permit pipe,
     blocking. ``ledger``: memfd of one page. ``scribble``: memfd, O_APPEND. ``dead_man``: read end
-    of the dead-man pipe, not armed yet.
+    of the dead-man pipe, not armed yet. ``output``: write ends of the pipes for standard output and
+    error, if they are captured.
     """
 
     channel: int
@@ -48,6 +50,7 @@ class WorkerFds:
     ledger: int
     scribble: int
     dead_man: int
+    output: tuple[int, ...] = ()
 
 
 def worker_main(fds: WorkerFds, *, parent_pid: int) -> NoReturn:
@@ -89,6 +92,9 @@ def _work(fds: WorkerFds, parent_pid: int) -> int:
     # What is here now stays: no collection shall look at it again, or write to its pages.
     gc.freeze()
     stderr.restore()
+    if settings.capture is not None:
+        runner.capture = Capture(bytes.fromhex(settings.capture), *fds.output)
+        runner.capture.begin()
     link.send(encode_ready())
     link.open()
     runner.run(link)
@@ -103,6 +109,7 @@ def _out_of_the_way(fds: WorkerFds) -> WorkerFds:
         ledger=out_of_the_way(fds.ledger),
         scribble=out_of_the_way(fds.scribble),
         dead_man=out_of_the_way(fds.dead_man),
+        output=tuple(map(out_of_the_way, fds.output)),
     )
 
 

@@ -78,12 +78,14 @@ class BootSettings:
     """What a worker takes over from its caller. None leaves what it was started with.
 
     ``log_levels`` are loggers and what they are to let through; ``""`` is the root. With them the
-    worker sends what is logged in it; None sends nothing.
+    worker sends what is logged in it; None sends nothing. ``capture`` is the secret of its output's
+    marks, in hexadecimal.
     """
 
     sys_path: tuple[str, ...] | None = None
     argv: tuple[str, ...] | None = None
     log_levels: tuple[tuple[str, int], ...] | None = None
+    capture: str | None = None
 
 
 def encode_boot(settings: BootSettings, definitions: bytes) -> list[bytes]:
@@ -98,10 +100,11 @@ def decode_boot(body: bytes) -> tuple[BootSettings, bytes]:
     (length,) = unpack(_U32, body, "boot")
     start = _U32.size
     facts = json.loads(body[start : start + length])
-    levels = facts.pop("log_levels")
+    levels, capture = facts.pop("log_levels"), facts.pop("capture")
     settings = BootSettings(
         **{name: None if value is None else tuple(value) for name, value in facts.items()},
         log_levels=None if levels is None else tuple((name, level) for name, level in levels),
+        capture=capture,
     )
     return settings, body[start + length :]
 

@@ -62,6 +62,8 @@ class Queue(Enquiries):
             before a job was this is replaced after it.
         max_worker_age: Seconds after which a worker is replaced, when it has done its job.
             Workers are replaced from 0.8 of these three on, where few others are. None: never.
+        capture_output: Keep what jobs, and processes that they start, write to standard output and
+            error with their attempts, up to the last 64 KiB of each; it is shown nowhere else.
         retention: Seconds that completed and cancelled jobs are kept; None is for ever.
 
     Raises:
@@ -95,6 +97,7 @@ class Queue(Enquiries):
         max_jobs_per_worker: int | None = None,
         max_worker_memory: int | str | None = None,
         max_worker_age: float | None = None,
+        capture_output: bool = False,
         retention: float | None = 3600.0,
     ) -> None:
         if is_forwarding():
@@ -133,6 +136,7 @@ class Queue(Enquiries):
                     max_worker_memory=max_worker_memory,
                     max_worker_age=max_worker_age,
                 ),
+                capture_output=capture_output,
             ),
             retention=config.seconds("retention", retention, allow_none=True),
             max_payload_bytes=config.optional_size("max_payload_bytes", max_payload_bytes),

@@ -40,11 +40,12 @@ class FailureGroup:
 
     @property
     def log(self) -> list[str]:
-        """What the example logged last, each line fit to be shown."""
+        """What the example logged last, or else wrote to standard error; fit to be shown."""
         attempts = self.example.attempts
-        return (
-            [escape_line(line) for line in attempts[-1].log[-SHOWN_LOG_LINES:]] if attempts else []
-        )
+        if not attempts:
+            return []
+        last = attempts[-1].log or attempts[-1].stderr.splitlines()
+        return [escape_line(line) for line in last[-SHOWN_LOG_LINES:]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the group as data for JSON."""

@@ -63,6 +63,8 @@ class BatchSettings(TypedDict, total=False):
     with the resident size before a job), ``max_worker_age`` (since it was ready): a worker that
     has come to one of these is replaced by a new process, from 0.8 of it on where few others are;
     no running job is cut short, and no worker runs more than ``max_jobs_per_worker``. None: never.
+    ``capture_output``: what jobs, and processes that they start, write to standard output and error
+    is kept with their attempts, up to the last 64 KiB of each, and shown nowhere else.
     ``progress``: None shows a bar on a terminal and a line now and then elsewhere, on standard
     error; False is silence. ``supervisor``: ``"thread"`` of this process, or a ``"process"``.
     """
@@ -98,6 +100,7 @@ class BatchSettings(TypedDict, total=False):
     max_jobs_per_worker: int | None
     max_worker_memory: int | str | None
     max_worker_age: float | None
+    capture_output: bool
     progress: bool | None
     supervisor: Literal["thread", "process"]
 
@@ -129,6 +132,7 @@ _DEFAULTS: dict[str, Any] = {
     "max_jobs_per_worker": None,
     "max_worker_memory": None,
     "max_worker_age": None,
+    "capture_output": False,
     "progress": None,
     "supervisor": "thread",
 }

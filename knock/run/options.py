@@ -63,6 +63,7 @@ def check_options(
     max_jobs_per_worker: int | None,
     max_worker_memory: int | str | None,
     max_worker_age: float | None,
+    capture_output: bool,
     progress: bool | None,
     supervisor: str,
 ) -> BatchOptions:
@@ -106,6 +107,7 @@ def check_options(
                 max_worker_memory=max_worker_memory,
                 max_worker_age=max_worker_age,
             ),
+            capture_output=capture_output,
         ),
         policy=policy,
         retry_on=check_retry_on(retry_on),

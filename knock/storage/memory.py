@@ -378,6 +378,7 @@ def _row_of(attempt: Attempt) -> tuple[Any, ...]:
         attempt.error,
         attempt.death,
         attempt.log,
+        attempt.output,
     )
 
 

@@ -26,6 +26,7 @@ class Setup:
     initargs: tuple[Any, ...]
     preload: tuple[str, ...]
     recycle: RecyclePolicy | None
+    captures: bool
 
     def pool_settings(self, processors: Mapping[str, Processor]) -> PoolSettings:
         """Return what workers with these processors start from, as things are now.
@@ -41,6 +42,7 @@ class Setup:
             argv=tuple(sys.argv),
             thread_cap=config.thread_cap(self.workers),
             log_levels=levels_here(),
+            captures=self.captures,
         )
 
 
@@ -53,6 +55,7 @@ def check_setup(
     initargs: Iterable[Any],
     preload: Iterable[str],
     recycle: RecyclePolicy | None,
+    capture_output: object,
 ) -> Setup:
     """Return the setup; ``workers`` was checked by the name that its caller has for it.
 
@@ -63,6 +66,8 @@ def check_setup(
     """
     if initializer is not None and not callable(initializer):
         raise ConfigError(f"initializer must be a function or None, not {initializer!r}")
+    if not isinstance(capture_output, bool):
+        raise ConfigError(f"capture_output must be True or False, not {capture_output!r}")
     return Setup(
         workers=workers,
         place=check_place(supervisor),
@@ -71,6 +76,7 @@ def check_setup(
         initargs=_check_arguments(initargs),
         preload=_check_preload(preload),
         recycle=recycle,
+        captures=capture_output,
     )
 
 

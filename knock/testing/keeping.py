@@ -12,6 +12,7 @@ from knock.core.job import (
     JobError,
     JobOptions,
     JobState,
+    Output,
     Spent,
     Unset,
     Usage,
@@ -146,6 +147,7 @@ class KeepContract:
         )
         usage = Usage(NOW + 0.000001, 1e-9, 12345.678901, 3 << 32, 1, is_exact=False)
         crashed = Attempt(1, AttemptOutcome.OUT_OF_MEMORY, usage, 0.1, None, error, death)
+        crashed.output = Output("größe \0\n" * 1000, "\N{REPLACEMENT CHARACTER}")
         crashed.log = ("WARNING shop: größe \0", "the last line")
         bare = Attempt(2, AttemptOutcome.CRASH, usage, 0.0, 4321, None, Death(exit_code=0))
         storage.enqueue([a_job()], now=NOW)

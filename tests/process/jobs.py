@@ -299,6 +299,18 @@ def log_for_ever(witness: Witness) -> None:
         job.log("and on it goes " * 50)
 
 
+def close_output() -> str:
+    """Close every descriptor of what 1 and 2 lead to."""
+    targets = {os.readlink(f"/proc/self/fd/{fd}") for fd in (1, 2)}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.readlink(f"/proc/self/fd/{name}") in targets:
+                os.close(int(name))
+        except FileNotFoundError:
+            continue
+    return "closed"
+
+
 # --- what a worker finds around it ---
 
 

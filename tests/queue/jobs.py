@@ -97,3 +97,7 @@ async def awaited(job: Job) -> int:
 
 def is_refusal(exc: BaseException) -> bool:
     return isinstance(exc, RefusedError)
+
+
+def print_data(job: Job) -> None:
+    print(job.data)

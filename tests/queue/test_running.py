@@ -378,3 +378,13 @@ def test_limits_of_a_type_hold_for_its_jobs_only(make_queue):
     assert queue.result(queue.add("double", 4), 30) == 8
     with pytest.raises(SerializationError, match=r"data has .* more than max_payload_bytes=1000"):
         queue.add("double", bytes(2000))
+
+
+def test_a_queue_captures_output_if_asked(make_queue):
+    queue = make_queue(capture_output=True)
+    queue.process("print", jobs.print_data)
+    queue.start()
+    ids = queue.add_many("print", ["one", "two"])
+    for job_id, text in zip(ids, ("one", "two"), strict=True):
+        queue.result(job_id, 30)
+        assert [a.stdout for a in queue.get_job(job_id).attempts] == [f"{text}\n"]
