@@ -194,7 +194,9 @@ class Usage(NamedTuple):
 
     ``started_at`` in UTC seconds. ``peak_rss_bytes`` is the highest resident size during the
     attempt. ``is_exact`` is False where it was carried over from a neighbouring job, sampled,
-    or could not be had (then 0).
+    or could not be had (then 0). ``leftover_processes`` were alive after the attempt and killed;
+    ``leftover_threads`` were not there before it, and went on. Both are known only of attempts
+    that came back by themselves.
     """
 
     started_at: float
@@ -203,6 +205,8 @@ class Usage(NamedTuple):
     peak_rss_bytes: int
     rss_before_bytes: int
     is_exact: bool = True
+    leftover_processes: int = 0
+    leftover_threads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

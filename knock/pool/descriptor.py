@@ -11,8 +11,9 @@ from time import monotonic
 from typing import Protocol, TypeVar
 
 _HIGH_NUMBER = 200
-# Taken at import: a job may put its own function in its place.
+# Taken at import: a job may put its own functions in their place.
 _fstat = os.fstat
+_poll = select.poll
 
 
 class Closable(Protocol):
@@ -99,7 +100,7 @@ def unread_bytes(fd: int) -> int:
 def still_unreadable(fds: Iterable[int], seconds: float) -> set[int]:
     """Wait until all are readable (as a pidfd is after the death); return those that are not."""
     waiting, until = set(fds), monotonic() + seconds
-    poll = select.poll()
+    poll = _poll()
     for fd in waiting:
         poll.register(fd, select.POLLIN)
     while waiting:

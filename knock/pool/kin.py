@@ -3,6 +3,11 @@
 import os
 import signal
 
+_READ_BYTES = 1 << 16
+_READ_ONLY = os.O_RDONLY | os.O_CLOEXEC
+# Taken at import: a job may put its own functions in their place.
+_listdir, _open, _read, _close = os.listdir, os.open, os.read, os.close
+
 
 def open_pidfd(pid: int) -> int | None:
     """Return a descriptor of the process, or None if it is gone or the system has none."""
@@ -47,12 +52,37 @@ def kill(pid: int) -> None:
 
 def children() -> list[int]:
     """Return the pids of this process's children, zombies left out."""
-    me = os.getpid()
+    return [pid for pid in all_children() if not is_zombie(pid)]
+
+
+def all_children() -> list[int]:
+    """Return the pids of this process's children, those that have ended and are not reaped too.
+
+    One that ends meanwhile may hide another (proc(5)): look again after having reaped.
+    """
+    # Each is listed under the thread that started it.
+    pids: list[int] = []
     try:
-        with open(f"/proc/self/task/{me}/children", encoding="ascii") as file:
-            return [int(pid) for pid in file.read().split() if not is_zombie(int(pid))]
+        threads = _listdir("/proc/self/task")
     except OSError:
-        return []
+        return pids
+    for thread in threads:
+        try:
+            fd = _open(f"/proc/self/task/{thread}/children", _READ_ONLY)
+        except OSError:  # the thread has ended
+            continue
+        try:
+            pids += map(int, _read_all(fd).split())
+        finally:
+            _close(fd)
+    return pids
+
+
+def _read_all(fd: int) -> bytes:
+    parts: list[bytes] = []
+    while part := _read(fd, _READ_BYTES):
+        parts.append(part)
+    return b"".join(parts)
 
 
 def is_zombie(pid: int) -> bool:

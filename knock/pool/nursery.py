@@ -10,7 +10,6 @@ Rule 4: between a fork and ``worker_main`` nothing is done that can fail.
 """
 
 import array
-import ctypes
 import gc
 import importlib
 import json
@@ -35,7 +34,13 @@ from knock.pool.kin import (
     session_of,
 )
 from knock.pool.link import leave
-from knock.pool.process import arm, disarm, flush_standard_streams, forget_exit_handlers
+from knock.pool.process import (
+    adopt_orphans,
+    arm,
+    disarm,
+    flush_standard_streams,
+    forget_exit_handlers,
+)
 from knock.pool.worker import WorkerFds, worker_main
 
 MESSAGE_BYTES = 1 << 17
@@ -43,7 +48,6 @@ MESSAGE_BYTES = 1 << 17
 _DETAIL_CHARACTERS = 1 << 14
 # At most: the last two are for workers whose output is captured.
 FDS_PER_WORKER = 7
-_PR_SET_CHILD_SUBREAPER = 36
 _OOM_SCORE = 500
 # A process in uninterruptible sleep may outlast any kill; nobody waits for it longer than this.
 _SWEEP_TURNS = 200
@@ -148,8 +152,7 @@ def _settle_in() -> None:
     """Leave the caller's session, and be the parent of all orphans below."""
     if os.getsid(0) != os.getpid():
         os.setsid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
 
 
 def _arm_signals(wake_fds: tuple[int, int]) -> None:

@@ -16,6 +16,7 @@ from types import ModuleType
 from knock.pool.link import leave
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _ORPHANED = 1
 
 # Never freed, so that what the handlers of others hold is not closed or removed on the way.
@@ -79,6 +80,12 @@ def die_with(parent_pid: int, dead_man: int) -> None:
     if os.getppid() != parent_pid:
         leave(_ORPHANED)
     arm(dead_man)
+
+
+def adopt_orphans() -> None:
+    """Be the parent of all orphans below, whatever session they are in."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def arm(dead_man: int) -> None:

@@ -1,5 +1,6 @@
 """Runs jobs one after the other, and comes back from each with exactly one answer."""
 
+import _thread
 import importlib
 import pickle
 import traceback
@@ -18,9 +19,10 @@ from knock.pool.definition import Limits, Processor, Style, dump_result, load_de
 from knock.pool.failure import describe_exception, format_exception
 from knock.pool.job import DESK
 from knock.pool.ledger import LedgerWriter, Phase
+from knock.pool.leftovers import Leftovers
 from knock.pool.link import WorkerLink, leave
 from knock.pool.usage import UsageMeter
-from knock.protocol.attempt import Measured, encode_failure, encode_result
+from knock.protocol.attempt import MAX_LEFTOVERS, Measured, encode_failure, encode_result
 from knock.protocol.frame import MAX_BODY_BYTES
 from knock.protocol.message import Handed
 
@@ -29,6 +31,8 @@ MAX_RESULT_BYTES = MAX_BODY_BYTES - 1024
 
 # Taken at import: a job may put its own functions in their place.
 _loads = pickle.loads
+# Of all threads that Python code has started, in whatever way.
+_count_threads = _thread._count
 
 
 class Runner:
@@ -38,6 +42,8 @@ class Runner:
         self._ledger = ledger
         self._meter = UsageMeter()
         self._bounds = Bounds()
+        self._leftovers = Leftovers()
+        self._thread_count = 0
         self._processors: dict[str, Processor] = {}
         self._broken_definitions = ""
         self.capture: Capture | None = None
@@ -58,6 +64,10 @@ class Runner:
         except BaseException as exc:  # noqa: BLE001 - user code
             self._broken_definitions = format_exception(exc)
 
+    def settle(self) -> None:
+        """Booted: what is there now stays, whatever jobs do."""
+        self._leftovers = Leftovers()
+
     def run(self, link: WorkerLink) -> None:
         """Run jobs until the supervisor wants no more."""
         while True:
@@ -69,23 +79,30 @@ class Runner:
     def _run_one(self, handed: Handed, link: WorkerLink) -> None:
         ledger = self._ledger
         ledger.load(handed.ticket)
+        self._thread_count = _count_threads()
         started_ns = self._meter.begin()
         try:
             data = self._attempt(handed, link, started_ns)
         except BaseException as exc:  # noqa: BLE001 - user code; SystemExit is a failure too
             if link.is_cut_off:
                 _leave_forked(exc)
-            buffers = self._failed(handed, exc, self._meter.end())
+            buffers = self._failed(handed, exc, self._measured())
             if handed.is_guarded:
                 link.suspend(handed.type)
         else:
-            buffers = encode_result(handed.ticket, self._meter.end(), data)
+            buffers = encode_result(handed.ticket, self._measured(), data)
         if self.capture is not None:
             self.capture.end(handed.ticket)
         DESK.clear()
         ledger.phase(Phase.SENDING)
         link.finish(buffers)
         ledger.idle()
+
+    def _measured(self) -> Measured:
+        """End the attempt: what it has started and left is no part of the next one."""
+        threads = _count_threads() - self._thread_count
+        processes = self._leftovers.sweep()
+        return self._meter.end(min(processes, MAX_LEFTOVERS), min(max(0, threads), MAX_LEFTOVERS))
 
     def _attempt(self, handed: Handed, link: WorkerLink, started_ns: int) -> bytes:
         processor = self._processors.get(handed.type)

@@ -65,12 +65,13 @@ class UsageMeter:
         self._cpu = process_time_ns()
         return now
 
-    def end(self) -> Measured:
-        """End the attempt and tell what it used."""
+    def end(self, processes: int = 0, threads: int = 0) -> Measured:
+        """End the attempt and tell what it used; it left so many processes and threads behind."""
         cpu = process_time_ns() - self._cpu
         wall = monotonic_ns() - self._started
         if not self._is_sampled and wall < SAMPLE_NS:
-            return Measured(self._started, wall, cpu, self._peak, self._before, False)
+            known, before = self._peak, self._before
+            return Measured(self._started, wall, cpu, known, before, False, processes, threads)
         known = self._peak
         self._peak = max(known, self._high_water())
         # Without a reset of its own, only a mark higher than the one known is this attempt's.
@@ -81,7 +82,8 @@ class UsageMeter:
             cpu += spent
             is_exact = is_exact and not (spent and not children_peak)
             peak = max(peak, children_peak)
-        return Measured(self._started, wall, cpu, peak, self._before, is_exact)
+        before = self._before
+        return Measured(self._started, wall, cpu, peak, before, is_exact, processes, threads)
 
     def _children_since(self) -> tuple[int, int]:
         """CPU of the children waited for since the last time; their peak, 0 if not known.

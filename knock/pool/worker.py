@@ -20,6 +20,7 @@ from knock.pool.ledger import LedgerWriter
 from knock.pool.link import WorkerLink, leave
 from knock.pool.process import (
     ScribbledStderr,
+    adopt_orphans,
     detach,
     die_with,
     flush_standard_streams,
@@ -74,6 +75,7 @@ def _work(fds: WorkerFds, parent_pid: int) -> int:
     detach()
     faulthandler.register(STACK_SIGNAL, fds.scribble, all_threads=True)
     die_with(parent_pid, fds.dead_man)
+    adopt_orphans()
     make_main()
     reseed()
     ledger = LedgerWriter(fds.ledger)
@@ -95,6 +97,7 @@ def _work(fds: WorkerFds, parent_pid: int) -> int:
     if settings.capture is not None:
         runner.capture = Capture(bytes.fromhex(settings.capture), *fds.output)
         runner.capture.begin()
+    runner.settle()
     link.send(encode_ready())
     link.open()
     runner.run(link)

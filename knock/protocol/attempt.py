@@ -24,7 +24,7 @@ from knock.protocol.field import (
 from knock.protocol.frame import encode_header
 from knock.protocol.message import Kind
 
-_ENDED = struct.Struct("<QQQQQQB")
+_ENDED = struct.Struct("<QQQQQQBHH")
 _FAILED = struct.Struct("<dIIII")
 _EXACT, _RETRYABLE, _RETRY_AFTER, _DISCARD, _PICKLED = 1, 2, 4, 8, 16
 _OVER_TIME, _OVER_MEMORY = 32, 64
@@ -35,10 +35,16 @@ _OUTCOMES = {
 }
 _OUTCOME_FLAGS = {outcome: flag for flag, outcome in _OUTCOMES.items()}
 _ALL_FLAGS = 127
+_ALL_FLAGS = 31
+# As many as a frame can tell.
+MAX_LEFTOVERS = (1 << 16) - 1
 
 
 class Measured(NamedTuple):
-    """What one attempt used, as its worker measured it; see ``knock.core.job.Usage``."""
+    """What one attempt used, as its worker measured it; see ``knock.core.job.Usage``.
+
+    The last two are at most ``MAX_LEFTOVERS``.
+    """
 
     started_ns: int
     wall_ns: int
@@ -46,6 +52,8 @@ class Measured(NamedTuple):
     peak_rss_bytes: int
     rss_before_bytes: int
     is_exact: bool
+    leftover_processes: int = 0
+    leftover_threads: int = 0
 
 
 def encode_result(ticket: int, measured: Measured, value: bytes) -> list[bytes]:
@@ -64,13 +72,14 @@ def decode_result(body: bytes, at: At) -> AttemptEnded:
 
 def _decode_usage(body: bytes, at: At) -> tuple[int, Usage, int]:
     try:
-        ticket, started, wall, cpu, peak, before, flags = _ENDED.unpack_from(body)
+        ticket, started, wall, cpu, peak, before, flags, *left = _ENDED.unpack_from(body)
     except struct.error as exc:
         raise ProtocolError(f"malformed result: {exc}") from None
     # Storages keep signed 64-bit numbers.
     if (ticket | started | wall | cpu | peak | before) >> 63:
         raise ProtocolError("malformed result: a number of more than 63 bits")
-    usage = Usage(at(started), wall * 1e-9, cpu * 1e-9, peak, before, bool(flags & _EXACT))
+    is_exact = bool(flags & _EXACT)
+    usage = Usage(at(started), wall * 1e-9, cpu * 1e-9, peak, before, is_exact, *left)
     return ticket, usage, flags
 
 
@@ -100,8 +109,8 @@ def encode_failure(
         clip("" if discard is None else discard, MAX_TEXT_BYTES),
     ]
     delay = 0.0 if retry_after is None else retry_after
-    head = _ENDED.pack(ticket, *measured[:5], flags) + _FAILED.pack(delay, *map(len, texts))
-    head += b"".join(texts)
+    head = _ENDED.pack(ticket, *measured[:5], flags, *measured[6:])
+    head += _FAILED.pack(delay, *map(len, texts)) + b"".join(texts)
     pickled = b"" if error.pickled is None else error.pickled
     return [encode_header(Kind.FAILURE, len(head) + len(pickled)) + head, pickled]
 

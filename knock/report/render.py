@@ -72,6 +72,10 @@ def _totals(total: TypeStatistics, facts: RunFacts) -> list[str]:
         lines.append(f"stopped early: {facts.stopped_by}")
     if facts.stale_results:
         lines.append(f"late results that changed nothing: {facts.stale_results:,}")
+    if total.leftover_processes:
+        jobs = counted(total.littering_count, "job")
+        processes = counted(total.leftover_processes, "process", "processes")
+        lines.append(f"{jobs} left {processes} behind; killed")
     return lines
 
 

@@ -67,6 +67,7 @@ class TypeStatistics:
     the numbers leaves them out. ``attempts`` counts ended ones, by outcome. The spreads are over
     attempts. ``rss_before_bytes`` belongs to the attempt with the highest peak. ``is_exact`` is
     False if the memory figures of some attempts were carried over from a neighbour or sampled.
+    ``leftover_processes`` were killed after ``littering_count`` of the jobs.
     """
 
     job_type: str
@@ -79,6 +80,8 @@ class TypeStatistics:
     rss_before_bytes: int
     is_exact: bool
     restored_count: int = 0
+    littering_count: int = 0
+    leftover_processes: int = 0
 
     @property
     def job_count(self) -> int:
@@ -111,6 +114,7 @@ class TypeStatistics:
             "peak_rss_bytes": self.peak_rss_bytes,
             "rss_before_bytes": self.rss_before_bytes,
             "is_memory_exact": self.is_exact,
+            "leftover_processes": self.leftover_processes,
         }
 
 
@@ -125,6 +129,8 @@ class _Tally:
     before: int = 0
     is_exact: bool = True
     restored: int = 0
+    littering: int = 0
+    leftovers: int = 0
 
     def add(self, outcome: Outcome[Any]) -> None:
         record = outcome.record
@@ -132,6 +138,7 @@ class _Tally:
         if outcome.is_restored:
             self.restored += 1
             return
+        left = 0
         for attempt in record.attempts:
             usage = attempt.usage
             self.attempts[attempt.outcome] += 1
@@ -142,6 +149,10 @@ class _Tally:
                 self.peak, self.before = usage.peak_rss_bytes, usage.rss_before_bytes
             if not usage.is_exact:
                 self.is_exact = False
+            left += usage.leftover_processes
+        if left:
+            self.littering += 1
+            self.leftovers += left
 
     def merge(self, other: "_Tally") -> None:
         for state, count in other.states.items():
@@ -155,6 +166,8 @@ class _Tally:
             self.peak, self.before = other.peak, other.before
         self.is_exact = self.is_exact and other.is_exact
         self.restored += other.restored
+        self.littering += other.littering
+        self.leftovers += other.leftovers
 
     def statistics(self, job_type: str) -> TypeStatistics:
         return TypeStatistics(
@@ -168,6 +181,8 @@ class _Tally:
             rss_before_bytes=self.before,
             is_exact=self.is_exact,
             restored_count=self.restored,
+            littering_count=self.littering,
+            leftover_processes=self.leftovers,
         )
 
 

@@ -145,7 +145,7 @@ class KeepContract:
             out_of_memory=True,
             is_infrastructure=True,
         )
-        usage = Usage(NOW + 0.000001, 1e-9, 12345.678901, 3 << 32, 1, is_exact=False)
+        usage = Usage(NOW + 0.000001, 1e-9, 12345.678901, 3 << 32, 1, False, 65535, 2)
         crashed = Attempt(1, AttemptOutcome.OUT_OF_MEMORY, usage, 0.1, None, error, death)
         crashed.output = Output("größe \0\n" * 1000, "\N{REPLACEMENT CHARACTER}")
         crashed.log = ("WARNING shop: größe \0", "the last line")

@@ -177,6 +177,11 @@ def wait_with_orphan(witness: Witness, gate: Gate) -> None:
     gate.pass_through()
 
 
+def children_of_oneself() -> list[str]:
+    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
+        return file.read().split()
+
+
 # --- lies ---
 
 

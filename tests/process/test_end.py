@@ -18,8 +18,8 @@ from tests.process.harness import Drive
 from tests.witness import Witness
 witness = Witness(sys.argv[2])
 drive = Drive(start_method=sys.argv[1]).start(0, 1)
-drive.send((jobs.breed_and_spin, witness), worker=0)
-drive.send((jobs.breed, witness), (jobs.spin, witness), worker=1)
+for worker in (0, 1):
+    drive.send((jobs.breed_and_spin, witness), worker=worker)
 witness.wait(8)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -28,7 +28,7 @@ sys.stdin.readline()
 
 @pytest.fixture(params=["forkserver", "spawn", "fork"])
 def holder(request, witness):
-    """A process that owns a pool: jobs hold the GIL in C, and have left children behind."""
+    """A process that owns a pool: jobs hold the GIL in C, and have children."""
     with script("-c", HOLDER, request.param, witness.path) as running:
         assert running.line() == "ready"
         # A nursery, two workers, three children of each.

@@ -32,6 +32,7 @@ def only_frame(*buffers: bytes) -> tuple[int, bytes]:
     return frame
 
 
+leftovers = st.integers(0, attempt.MAX_LEFTOVERS)
 measures = st.builds(
     Measured,
     started_ns=numbers,
@@ -40,6 +41,8 @@ measures = st.builds(
     peak_rss_bytes=numbers,
     rss_before_bytes=numbers,
     is_exact=st.booleans(),
+    leftover_processes=leftovers,
+    leftover_threads=leftovers,
 )
 
 
@@ -51,6 +54,8 @@ def usage_of(measured: Measured) -> Usage:
         measured.peak_rss_bytes,
         measured.rss_before_bytes,
         measured.is_exact,
+        measured.leftover_processes,
+        measured.leftover_threads,
     )
 
 

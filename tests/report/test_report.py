@@ -91,6 +91,23 @@ def test_the_dict_has_the_numbers():
     assert crash["attempts"][0]["signal"] == 11
 
 
+def test_processes_left_behind_take_one_line_and_only_if_there_were_any():
+    littered = an_attempt(usage=Usage(1000.0, 1.0, 1.0, 0, 0, leftover_processes=2))
+    report = a_report(
+        a_record(JobState.COMPLETED, littered, littered),
+        a_record(JobState.COMPLETED, littered, job_type="hash"),
+        a_record(),
+    )
+    assert "2 jobs left 6 processes behind; killed" in str(report).splitlines()
+    data = report.to_dict(outcomes=True)
+    assert data["types"]["render"]["leftover_processes"] == 4
+    assert data["outcomes"][0]["attempts"][0]["leftover_processes"] == 2
+    one = Usage(1000.0, 1.0, 1.0, 0, 0, leftover_processes=1, leftover_threads=3)
+    report = a_report(a_record(JobState.COMPLETED, an_attempt(usage=one)))
+    assert "1 job left 1 process behind; killed" in str(report).splitlines()
+    assert "behind" not in str(a_report(a_record()))
+
+
 def test_the_json_is_the_dict():
     report = a_mixed_report()
     assert json.loads(report.to_json(outcomes=True)) == json.loads(

@@ -1,0 +1,73 @@
+"""What ``multiprocessing`` notes of child processes, put right when they are killed for it.
+
+Left alone, a pool whose processes vanish starts others for ever, or waits for ever for a lock that
+one of them held.
+"""
+
+import os
+import sys
+from collections.abc import Container, Mapping
+from typing import Any
+
+# Taken at import: a job may put its own in their place.
+_modules, _close = sys.modules, os.close
+
+
+def pools() -> list[list[Any]]:
+    """Return the processes of each ``multiprocessing.Pool``, as lists that it keeps up to date."""
+    return [finalizer._args[3] for finalizer in _pool_finalizers()]
+
+
+def _pool_finalizers() -> list[Any]:
+    pool_module = _modules.get("multiprocessing.pool")
+    if pool_module is None:
+        return []
+    # Not those of a ``ThreadPool``, which is a subclass.
+    return [
+        finalizer
+        for finalizer in list(_modules["multiprocessing.util"]._finalizer_registry.values())
+        if getattr(finalizer._callback, "__self__", None) is pool_module.Pool
+    ]
+
+
+def retire_pools(pids: Container[int], seconds: float) -> None:
+    """Let each ``multiprocessing.Pool`` that these processes belong to start no others.
+
+    Waits up to so long for the thread that does so. The pool refuses work from now on, and is not
+    ended in its own way any more: that may wait for a lock that a killed process held.
+    """
+    for finalizer in _pool_finalizers():
+        _, _, _, processes, notifier, *threads, _ = finalizer._args
+        if not any(process.pid in pids for process in processes):
+            continue
+        terminated = _modules["multiprocessing.pool"].TERMINATE
+        for owner in (finalizer._weakref(), *threads):
+            if owner is not None:
+                owner._state = terminated
+        finalizer.cancel()
+        # Wakes the thread that starts processes, and that one the others.
+        notifier.put(None)
+        threads[0].join(seconds)
+
+
+def forget_children(exit_codes: Mapping[int, int]) -> None:
+    """Note how these children have ended, so that nobody waits for their pids or signals them."""
+    process_module = _modules.get("multiprocessing.process")
+    if process_module is None or not exit_codes:
+        return
+    for process in list(process_module._children):
+        popen = process._popen
+        if popen is not None and popen.pid in exit_codes:
+            if popen.returncode is None:
+                popen.returncode = exit_codes[popen.pid]
+            process_module._children.discard(process)
+    forkserver_module = _modules.get("multiprocessing.forkserver")
+    if forkserver_module is not None:
+        _forget_forkserver(forkserver_module._forkserver, exit_codes)
+
+
+def _forget_forkserver(server: Any, exit_codes: Mapping[int, int]) -> None:
+    # It would wait for the pid before it starts the next, and fail.
+    if server._forkserver_pid in exit_codes:
+        _close(server._forkserver_alive_fd)
+        server._forkserver_address = server._forkserver_alive_fd = server._forkserver_pid = None
