@@ -84,6 +84,14 @@ def out_of_the_way(fd: int) -> int:
     return moved
 
 
+def spare(fd: int) -> int:
+    """Return another descriptor of the same open file, with a high number if that is allowed."""
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH_NUMBER)
+    except OSError:
+        return os.dup(fd)
+
+
 def identity(fd: int) -> tuple[int, int]:
     """Return what an open descriptor refers to, to be compared."""
     status = _fstat(fd)

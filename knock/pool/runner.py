@@ -21,6 +21,7 @@ from knock.pool.job import DESK
 from knock.pool.ledger import LedgerWriter, Phase
 from knock.pool.leftovers import Leftovers
 from knock.pool.link import WorkerLink, leave
+from knock.pool.tidy import Tidy
 from knock.pool.usage import UsageMeter
 from knock.protocol.attempt import MAX_LEFTOVERS, Measured, encode_failure, encode_result
 from knock.protocol.frame import MAX_BODY_BYTES
@@ -43,6 +44,7 @@ class Runner:
         self._meter = UsageMeter()
         self._bounds = Bounds()
         self._leftovers = Leftovers()
+        self._tidy = Tidy()
         self._thread_count = 0
         self._processors: dict[str, Processor] = {}
         self._broken_definitions = ""
@@ -67,6 +69,7 @@ class Runner:
     def settle(self) -> None:
         """Booted: what is there now stays, whatever jobs do."""
         self._leftovers = Leftovers()
+        self._tidy = Tidy()
 
     def run(self, link: WorkerLink) -> None:
         """Run jobs until the supervisor wants no more."""
@@ -86,6 +89,7 @@ class Runner:
         except BaseException as exc:  # noqa: BLE001 - user code; SystemExit is a failure too
             if link.is_cut_off:
                 _leave_forked(exc)
+            self._tidy.calm()
             buffers = self._failed(handed, exc, self._measured())
             if handed.is_guarded:
                 link.suspend(handed.type)
@@ -97,6 +101,7 @@ class Runner:
         ledger.phase(Phase.SENDING)
         link.finish(buffers)
         ledger.idle()
+        self._tidy.restore()
 
     def _measured(self) -> Measured:
         """End the attempt: what it has started and left is no part of the next one."""
@@ -125,7 +130,10 @@ class Runner:
 
     def _pack(self, value: Any, handed: Handed, limits: Limits) -> bytes:
         self._ledger.phase(Phase.PICKLING)
-        return _dump(value, handed, limits.max_result_bytes)
+        data = _dump(value, handed, limits.max_result_bytes)
+        # Last, so that a signal that comes yet is the job's own affair.
+        self._tidy.stop_timers()
+        return data
 
     def _load(self, handed: Handed) -> Any:
         try:

@@ -199,11 +199,16 @@ def _fds(kind: str) -> list[int]:
 def open_things() -> set[str]:
     """The sockets, pipes and shared pages that this process holds, standard streams left out."""
     names = set()
+    standard = {_identity(fd) for fd in range(3)}
     for fd in (fd for kind in ("socket:", "pipe:", "knock-") for fd in _fds(kind)):
-        if fd > 2:
-            status = os.fstat(fd)
-            names.add(f"{os.readlink(f'/proc/self/fd/{fd}')} {status.st_dev} {status.st_ino}")
+        if _identity(fd) not in standard:
+            names.add(f"{os.readlink(f'/proc/self/fd/{fd}')} {_identity(fd)}")
     return names
+
+
+def _identity(fd: int) -> str:
+    status = os.fstat(fd)
+    return f"{status.st_dev} {status.st_ino}"
 
 
 def open_things_of_a_program() -> set[str]:
