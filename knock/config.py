@@ -12,6 +12,8 @@ from knock.errors import ConfigError
 
 StartMethod = Literal["forkserver", "spawn", "fork"]
 START_METHODS: tuple[StartMethod, ...] = ("forkserver", "spawn", "fork")
+Isolation = Literal["shared", "restore", "fresh"]
+ISOLATIONS: tuple[Isolation, ...] = ("shared", "restore", "fresh")
 # Longer than any job, and small enough that sums stay exact to the microsecond.
 MAX_SECONDS = 10.0**9
 MAX_COUNT = 10**9
@@ -158,6 +160,14 @@ def start_method(value: object) -> StartMethod:
     raise ConfigError(
         f"start_method must be one of {', '.join(START_METHODS)}, not {_shown(value)}"
     )
+
+
+def isolation(value: object) -> Isolation:
+    """Return how much of a job its worker keeps for the next one: one of ``ISOLATIONS``."""
+    for level in ISOLATIONS:
+        if value == level:
+            return level
+    raise ConfigError(f"isolation must be one of {', '.join(ISOLATIONS)}, not {_shown(value)}")
 
 
 def job_type(value: object) -> str:

@@ -34,11 +34,13 @@ class Leftovers:
     """Knows the children that the worker had when this was made: they stay, all later ones go.
 
     So do those that a ``multiprocessing.Pool`` of that time starts later in place of others.
+    ``is_beaten``: one could not be ended.
     """
 
     def __init__(self) -> None:
         self._kept = set(children())
         self._pools = pools()
+        self.is_beaten = False
 
     def sweep(self) -> int:
         """End and reap what was started since; return how many were alive.
@@ -62,6 +64,7 @@ class Leftovers:
                 is_sure = True
         # They were sent SIGKILL: not waited for, nor counted, again.
         self._kept.update(self._strays())
+        self.is_beaten = True
         return killed
 
     def _strays(self) -> set[int]:

@@ -75,6 +75,7 @@ class WorkerLink:
         # Types of which a job failed, until word comes; and what was here when it came.
         self._suspended: set[str] = set()
         self._held: set[int] = set()
+        self._is_worn = False
         self._answers: dict[int, bytes] = {}
         self._calls = 0
         self._ticket = 0
@@ -131,8 +132,9 @@ class WorkerLink:
     def worn(self, reason: str) -> None:
         """Ask to be replaced, for this reason; to be called once the boot was told.
 
-        Whoever calls it starts no other job: what still comes is to be handed back.
+        ``next_job`` returns no other job: what still comes is handed back.
         """
+        self._is_worn = True
         self.send(encode_worn(reason))
 
     # --- the next job ---
@@ -155,7 +157,7 @@ class WorkerLink:
         if handed.ticket in self._held:
             self._held.discard(handed.ticket)
             return True
-        return handed.type in self._suspended
+        return self._is_worn or handed.type in self._suspended
 
     def _hand_back(self, tickets: list[int]) -> None:
         if tickets:

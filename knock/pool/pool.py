@@ -107,6 +107,7 @@ class Pool:
             argv=self._settings.argv or None,
             log_levels=self._settings.log_levels,
             capture=handle.captured.secret.hex() if handle.captured is not None else None,
+            isolation=self._settings.isolation,
         )
         handle.channel.send(encode_boot(boot, self._settings.definitions))
         for blob in self._definitions:

@@ -4,10 +4,10 @@ import _thread
 import importlib
 import pickle
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import CoroutineType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from knock.core.job import AttemptOutcome
 from knock.errors import ProcessorNotFoundError, SerializationError, SoftTimeoutError
@@ -36,6 +36,13 @@ _loads = pickle.loads
 _count_threads = _thread._count
 
 
+class Thorough(Protocol):
+    """See ``knock.pool.thorough``."""
+
+    def restore(self) -> list[str]:
+        """Put everything back; return what could not be, as something that a job did."""
+
+
 class Runner:
     """The jobs' side of a worker."""
 
@@ -45,6 +52,7 @@ class Runner:
         self._bounds = Bounds()
         self._leftovers = Leftovers()
         self._tidy = Tidy()
+        self._thorough: Thorough | None = None
         self._thread_count = 0
         self._processors: dict[str, Processor] = {}
         self._broken_definitions = ""
@@ -66,8 +74,11 @@ class Runner:
         except BaseException as exc:  # noqa: BLE001 - user code
             self._broken_definitions = format_exception(exc)
 
-    def settle(self) -> None:
-        """Booted: what is there now stays, whatever jobs do."""
+    def settle(self, isolation: str) -> None:
+        """Booted: what is there now stays, or comes back, as far as ``isolation`` says."""
+        if isolation == "restore":
+            # Not imported for those who do not ask: it takes milliseconds.
+            self._thorough = importlib.import_module("knock.pool.thorough").Thorough()
         self._leftovers = Leftovers()
         self._tidy = Tidy()
 
@@ -101,7 +112,17 @@ class Runner:
         ledger.phase(Phase.SENDING)
         link.finish(buffers)
         ledger.idle()
-        self._tidy.restore()
+        failures = self._tidy.restore()
+        if self._thorough is not None:
+            self._make_good(self._thorough, failures, link)
+
+    def _make_good(self, thorough: Thorough, failures: Sequence[str], link: WorkerLink) -> None:
+        """Put the rest back too, and ask for another process where that cannot be done."""
+        done = [*failures, *thorough.restore()]
+        if self._leftovers.is_beaten:
+            done.append("left a process that does not end")
+        if done:
+            link.worn(f"a job {' and '.join(done)}")
 
     def _measured(self) -> Measured:
         """End the attempt: what it has started and left is no part of the next one."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from knock.config import StartMethod
+from knock.config import Isolation, StartMethod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +14,8 @@ class PoolSettings:
     where the user has not set their variables; 0 leaves them alone. ``boot_timeout`` in seconds.
     ``log_levels`` are the caller's, see ``BootSettings``; None leaves the workers' log alone.
     ``captures``: what jobs write to standard output and error is kept with their attempts.
+    ``isolation``: what is put back after each job; that a worker ends after its first one, as
+    "fresh" wants it, is for its supervisor to see to.
     """
 
     definitions: bytes
@@ -25,3 +27,4 @@ class PoolSettings:
     log_levels: tuple[tuple[str, int], ...] | None = None
     captures: bool = False
     boot_timeout: float = 300.0
+    isolation: Isolation = "shared"

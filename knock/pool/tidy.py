@@ -97,7 +97,7 @@ class Tidy:
             try:
                 _chdir(self._directory)
             except OSError:
-                yield f"removed the working directory {self._directory}"
+                yield "removed the working directory"
         yield from self._streams.restore()
 
     def _restore_mask(self) -> None:

@@ -97,7 +97,7 @@ def _work(fds: WorkerFds, parent_pid: int) -> int:
     if settings.capture is not None:
         runner.capture = Capture(bytes.fromhex(settings.capture), *fds.output)
         runner.capture.begin()
-    runner.settle()
+    runner.settle(settings.isolation)
     link.send(encode_ready())
     link.open()
     runner.run(link)

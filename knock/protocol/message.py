@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from knock.core.handout import Dispatch
 from knock.errors import ProtocolError
@@ -79,13 +79,14 @@ class BootSettings:
 
     ``log_levels`` are loggers and what they are to let through; ``""`` is the root. With them the
     worker sends what is logged in it; None sends nothing. ``capture`` is the secret of its output's
-    marks, in hexadecimal.
+    marks, in hexadecimal. ``isolation``: see ``knock.config.Isolation``.
     """
 
     sys_path: tuple[str, ...] | None = None
     argv: tuple[str, ...] | None = None
     log_levels: tuple[tuple[str, int], ...] | None = None
     capture: str | None = None
+    isolation: str = "shared"
 
 
 def encode_boot(settings: BootSettings, definitions: bytes) -> list[bytes]:
@@ -100,13 +101,13 @@ def decode_boot(body: bytes) -> tuple[BootSettings, bytes]:
     (length,) = unpack(_U32, body, "boot")
     start = _U32.size
     facts = json.loads(body[start : start + length])
-    levels, capture = facts.pop("log_levels"), facts.pop("capture")
-    settings = BootSettings(
-        **{name: None if value is None else tuple(value) for name, value in facts.items()},
-        log_levels=None if levels is None else tuple((name, level) for name, level in levels),
-        capture=capture,
-    )
-    return settings, body[start + length :]
+    told: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()
+    }
+    levels = told["log_levels"]
+    if levels is not None:
+        told["log_levels"] = tuple((name, level) for name, level in levels)
+    return BootSettings(**told), body[start + length :]
 
 
 def encode_define(definitions: bytes) -> list[bytes]:

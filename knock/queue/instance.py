@@ -64,6 +64,8 @@ class Queue(Enquiries):
             Workers are replaced from 0.8 of these three on, where few others are. None: never.
         capture_output: Keep what jobs, and processes that they start, write to standard output and
             error with their attempts, up to the last 64 KiB of each; it is shown nowhere else.
+        isolation: What a job may leave to the next one in its process: ``"shared"`` most things,
+            ``"restore"`` modules and globals, ``"fresh"`` nothing (a process for each attempt).
         retention: Seconds that completed and cancelled jobs are kept; None is for ever.
 
     Raises:
@@ -98,6 +100,7 @@ class Queue(Enquiries):
         max_worker_memory: int | str | None = None,
         max_worker_age: float | None = None,
         capture_output: bool = False,
+        isolation: Literal["shared", "restore", "fresh"] = "shared",
         retention: float | None = 3600.0,
     ) -> None:
         if is_forwarding():
@@ -137,6 +140,7 @@ class Queue(Enquiries):
                     max_worker_age=max_worker_age,
                 ),
                 capture_output=capture_output,
+                isolation=isolation,
             ),
             retention=config.seconds("retention", retention, allow_none=True),
             max_payload_bytes=config.optional_size("max_payload_bytes", max_payload_bytes),

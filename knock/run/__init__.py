@@ -65,6 +65,9 @@ class BatchSettings(TypedDict, total=False):
     no running job is cut short, and no worker runs more than ``max_jobs_per_worker``. None: never.
     ``capture_output``: what jobs, and processes that they start, write to standard output and error
     is kept with their attempts, up to the last 64 KiB of each, and shown nowhere else.
+    ``isolation``: what a job may leave to the next one in its process: ``"shared"`` all but
+    processes, signals, streams, directory and umask; ``"restore"`` little more than what it has
+    imported and its globals; ``"fresh"`` nothing, each attempt has a process of its own.
     ``progress``: None shows a bar on a terminal and a line now and then elsewhere, on standard
     error; False is silence. ``supervisor``: ``"thread"`` of this process, or a ``"process"``.
     """
@@ -101,6 +104,7 @@ class BatchSettings(TypedDict, total=False):
     max_worker_memory: int | str | None
     max_worker_age: float | None
     capture_output: bool
+    isolation: Literal["shared", "restore", "fresh"]
     progress: bool | None
     supervisor: Literal["thread", "process"]
 
@@ -133,6 +137,7 @@ _DEFAULTS: dict[str, Any] = {
     "max_worker_memory": None,
     "max_worker_age": None,
     "capture_output": False,
+    "isolation": "shared",
     "progress": None,
     "supervisor": "thread",
 }

@@ -64,6 +64,7 @@ def check_options(
     max_worker_memory: int | str | None,
     max_worker_age: float | None,
     capture_output: bool,
+    isolation: str,
     progress: bool | None,
     supervisor: str,
 ) -> BatchOptions:
@@ -108,6 +109,7 @@ def check_options(
                 max_worker_age=max_worker_age,
             ),
             capture_output=capture_output,
+            isolation=isolation,
         ),
         policy=policy,
         retry_on=check_retry_on(retry_on),

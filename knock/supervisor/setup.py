@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from knock import config
-from knock.config import StartMethod
+from knock.config import Isolation, StartMethod
 from knock.core.policy import JobPolicy, RecyclePolicy
 from knock.errors import ConfigError
 from knock.pool.definition import Limits, Processor, dump_definitions
@@ -27,6 +27,7 @@ class Setup:
     preload: tuple[str, ...]
     recycle: RecyclePolicy | None
     captures: bool
+    isolation: Isolation
 
     def pool_settings(self, processors: Mapping[str, Processor]) -> PoolSettings:
         """Return what workers with these processors start from, as things are now.
@@ -43,6 +44,7 @@ class Setup:
             thread_cap=config.thread_cap(self.workers),
             log_levels=levels_here(),
             captures=self.captures,
+            isolation=self.isolation,
         )
 
 
@@ -56,6 +58,7 @@ def check_setup(
     preload: Iterable[str],
     recycle: RecyclePolicy | None,
     capture_output: object,
+    isolation: str,
 ) -> Setup:
     """Return the setup; ``workers`` was checked by the name that its caller has for it.
 
@@ -68,6 +71,9 @@ def check_setup(
         raise ConfigError(f"initializer must be a function or None, not {initializer!r}")
     if not isinstance(capture_output, bool):
         raise ConfigError(f"capture_output must be True or False, not {capture_output!r}")
+    level = config.isolation(isolation)
+    if level == "fresh":
+        recycle = replace(recycle or RecyclePolicy(), max_jobs=1)
     return Setup(
         workers=workers,
         place=check_place(supervisor),
@@ -77,6 +83,7 @@ def check_setup(
         preload=_check_preload(preload),
         recycle=recycle,
         captures=capture_output,
+        isolation=level,
     )
 
 

@@ -14,6 +14,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from knock.pool import stream
+from knock.pool.job import Job
+from tests.witness import Witness
+
+_LOOP: list[threading.Thread] = []
 
 
 class Pair(NamedTuple):
@@ -284,6 +288,33 @@ def leave_directory(path: str) -> None:
 
 def be_of_an_old_kernel() -> None:
     stream._F_DUPFD_QUERY = 99999  # type: ignore[misc]
+
+
+def leave_waiting_thread(_: int) -> int:
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    return os.getpid()
+
+
+def look_up_shared_thread(item: int) -> int:
+    """Start a thread once for the process, as libraries with an event loop do."""
+    if not _LOOP:
+        _LOOP.append(threading.Thread(target=threading.Event().wait, daemon=True))
+        _LOOP[0].start()
+    assert _LOOP[0].is_alive()
+    return os.getpid()
+
+
+def note_pid_and_fail_once(item: tuple[Witness, int]) -> int:
+    witness, number = item
+    first = not any(fact.startswith(f"{number} ") for fact in witness.facts())
+    witness.note(f"{number} {os.getpid()}")
+    if first:
+        raise ValueError("once more")
+    return number
+
+
+def pid_of_job(job: Job) -> int:
+    return os.getpid()
 
 
 def leave_ending_thread(seconds: float) -> int:
