@@ -318,6 +318,24 @@ def test_without_a_seed_nothing_is_drawn_twice():
     assert len({*draws[0], *draws[1]}) == 200
 
 
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+def test_no_two_of_a_thousand_jobs_draw_the_same(method):
+    # Loaded before the fork, so that the workers have its state in common.
+    options = {"workers": 4, "preload": ("numpy.random", "random"), "progress": False}
+    drawn = run_pool(jobs.draw, range(1000), start_method=method, **options).results
+    assert len({python for python, _ in drawn}) == 1000
+    assert len({numpy for _, numpy in drawn}) == 1000
+
+
+@pytest.mark.parametrize("isolation", ["restore", "fresh"])
+def test_no_level_of_isolation_changes_what_is_drawn(isolation):
+    options = {"workers": 2, "progress": False}
+    shared = run_pool(jobs.draw, range(10), seed=7, **options).results
+    assert run_pool(jobs.draw, range(10), seed=7, isolation=isolation, **options).results == shared
+    drawn = run_pool(jobs.draw, range(10), isolation=isolation, **options).results
+    assert len(set(drawn)) == 10
+
+
 def test_a_retry_draws_the_same_again(witness):
     options = {"retry_attempts": 1, "retry_delay": 0.01, **QUIET}
     [drawn] = run_pool(jobs.draw_on_second, [witness], seed=3, **options).results
