@@ -64,16 +64,11 @@ class Stream:
         return len(data)
 
     def take(self, ticket: int) -> str:
-        """Return the output of an attempt that has ended."""
+        """Return the output of an attempt that has ended, by itself or with its process."""
         if ticket not in self._ended:
             self._read_all()
         output = self._ended.pop(ticket, None)
         return self._rest() if output is None else _text(output)
-
-    def take_last(self) -> str:
-        """Return the output of the attempt that ended with its process."""
-        self._read_all()
-        return self._rest()
 
     def _read_all(self) -> None:
         # Not what comes meanwhile: a process that a job has left behind may write without end.
@@ -107,12 +102,8 @@ class Captured:
         self.streams = (self.stdout, self.stderr)
 
     def take(self, ticket: int) -> Output:
-        """Return what an attempt has written; it must be told that it has ended."""
+        """Return what an attempt has written that has ended, by itself or with its process."""
         return Output(self.stdout.take(ticket), self.stderr.take(ticket))
-
-    def take_last(self) -> Output:
-        """Return what the attempt has written that ended with its process."""
-        return Output(self.stdout.take_last(), self.stderr.take_last())
 
     def close(self) -> None:
         """Close everything."""

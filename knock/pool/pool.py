@@ -340,7 +340,7 @@ class Pool:
         )
         buried.log = handle.log_tail.lines()
         if handle.captured is not None:
-            buried.output = handle.captured.take_last()
+            buried.output = handle.captured.take(handle.running)
         self._buried[handle.worker] = buried
         self._listening.end(handle)
         self._listening.end_await(handle)

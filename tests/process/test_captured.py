@@ -24,8 +24,15 @@ def stream() -> Iterator[Stream]:
 def test_output_is_of_the_attempt_that_its_mark_names(stream):
     parts = [b"one\n", make_mark(SECRET, 1), b"two\n", make_mark(SECRET, 2), b"three"]
     os.write(stream.theirs.fd, b"".join(parts))
-    assert (stream.take(1), stream.take(2), stream.take_last()) == ("one\n", "two\n", "three")
-    assert stream.take_last() == ""
+    assert (stream.take(1), stream.take(2), stream.take(3)) == ("one\n", "two\n", "three")
+    assert stream.take(3) == ""
+
+
+def test_an_attempt_that_died_after_its_mark_has_its_output(stream):
+    os.write(stream.theirs.fd, b"all of it" + make_mark(SECRET, 1))
+    stream.theirs.close()
+    stream.read()
+    assert stream.take(1) == "all of it"
 
 
 def test_a_mark_that_names_nobody_is_no_end_of_output(stream):
@@ -37,13 +44,13 @@ def test_a_mark_that_names_nobody_is_no_end_of_output(stream):
 def test_output_whose_mark_never_came_is_not_waited_for(stream):
     os.write(stream.theirs.fd, b"one")
     assert stream.take(1) == "one"
-    assert stream.take_last() == ""
+    assert stream.take(3) == ""
 
 
 def test_the_end_of_the_pipe_and_of_the_stream_are_no_error(stream):
     os.write(stream.theirs.fd, b"left")
     stream.theirs.close()
-    assert stream.take_last() == "left"
+    assert stream.take(3) == "left"
     assert not stream.read()
     assert stream.is_ended
     stream.close()
@@ -89,4 +96,4 @@ def test_memory_is_bounded(stream):
         stream.read()
     assert len(stream._tail) <= MAX_BYTES + 100
     os.write(stream.theirs.fd, b"z")
-    assert stream.take_last() == "a" * (MAX_BYTES - 1) + "z"
+    assert stream.take(3) == "a" * (MAX_BYTES - 1) + "z"
