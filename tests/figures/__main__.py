@@ -5,7 +5,7 @@ import importlib
 import sys
 from pathlib import Path
 
-_OTHERS = {"__init__", "__main__", "row", "witness"}
+_OTHERS = {"__init__", "__main__", "observer", "row", "tap", "witness"}
 NAMES = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if p.stem not in _OTHERS)
 
 
