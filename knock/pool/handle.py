@@ -4,7 +4,8 @@ Rule 1: a ticket is in one place: taken by the worker, in the permit pipe, not s
         withheld. The last three have not started, and cannot while they are not in the pipe.
 Rule 2: nothing is put into the permit pipe of a worker that is doomed: it may read on until the
         kill has landed.
-Rule 3: a worker answers for the oldest ticket that it has taken, and for no other.
+Rule 3: a worker answers for the oldest ticket that it has taken, and for no other. Only the first
+        answer counts; it comes when the job is over.
 """
 
 import fcntl
@@ -77,6 +78,7 @@ class Handle:
         self.is_doomed = False
         self.log_tail = LogTail()
         self._started = 0
+        self._last_answered = 0
         self._unsent: deque[list[int]] = deque()
 
     def _open(self) -> None:
@@ -193,13 +195,31 @@ class Handle:
         """Count how many answers are due; to be called after the read that brings answers."""
         self._started = len(self.window) - self.unstarted()
 
-    def answered(self, ticket: int) -> None:
-        """The worker is through with this ticket. Raises ProtocolError, see rule 3."""
+    def answered(self, ticket: int) -> bool:
+        """The worker is through with this ticket; False if it has said so just before.
+
+        Raises ProtocolError, see rule 3.
+        """
         if ticket != self.running or self._started <= 0:
+            if ticket == self._last_answered:
+                # A job had answered for itself, so this is what its worker says of it. The next job
+                # may have begun meanwhile: it is not to pay for that.
+                return False
             raise ProtocolError(f"an answer for ticket {ticket}, which it has not taken")
         self._started -= 1
+        self._last_answered = ticket
         del self.window[ticket]
         self._end_if_through()
+        return True
+
+    def check_last_answer(self) -> None:
+        """Raise ProtocolError if the job that was answered for still runs.
+
+        It has answered for itself. Nothing would limit it any more, and what waits behind it would
+        never begin.
+        """
+        if self.ledger.is_at_work_on(self._last_answered):
+            raise ProtocolError(f"an answer for ticket {self._last_answered}, which still runs")
 
     @property
     def running(self) -> int:

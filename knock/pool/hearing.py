@@ -64,14 +64,16 @@ def hear(handle: Handle, frames: Iterable[tuple[int, bytes]], at: At, tell: Tell
                 ended = []
                 continue
             attempt = decode(body, at)
-            if handle.captured is not None:
+            if handle.captured is not None and attempt.ticket in handle.window:
                 attempt.output = handle.captured.take(attempt.ticket)
-            handle.answered(attempt.ticket)
+            if not handle.answered(attempt.ticket):
+                continue
             if handle.log_tail:
                 _end_log(handle, attempt)
             if not ended:
                 events.append(AttemptsEnded(handle.worker, handle.generation, ended))
             ended.append(attempt)
+        handle.check_last_answer()
     except ProtocolError as exc:
         handle.violate(str(exc))
     return events
@@ -82,7 +84,8 @@ def _other(handle: Handle, kind: int, body: bytes, at: At, tell: Tell) -> list[E
         case Kind.HANDED_BACK:
             tickets = decode_handed_back(body)
             for ticket in tickets:
-                handle.answered(ticket)
+                if not handle.answered(ticket):
+                    raise ProtocolError(f"ticket {ticket} handed back, which it has answered")
             return [JobsHandedBack(handle.worker, handle.generation, tickets)]
         case Kind.LOG:
             _log(handle, decode_log(body, at), tell)

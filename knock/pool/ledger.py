@@ -22,6 +22,8 @@ _RUN_AT = 0
 _PHASE_AT = 64
 # As ``_RUN``: the ticket twice, for both readers between two stores and what an earlier job left.
 _PROGRESS_AT = 128
+# Ticket and phase, of one moment only if the ticket is still the same afterwards.
+_GLANCE = struct.Struct(f"<Q{_PHASE_AT - 8}xQ")
 _READS = 8
 
 
@@ -33,6 +35,9 @@ class Phase(IntEnum):
     RUNNING = 2
     PICKLING = 3
     SENDING = 4
+
+
+_AT_WORK = frozenset({Phase.LOADING, Phase.RUNNING, Phase.PICKLING})
 
 
 class Entry(NamedTuple):
@@ -106,6 +111,12 @@ class LedgerReader:
     def _progress_of(self, ticket: int) -> int:
         before, progress_ns, after = _RUN.unpack_from(self._page, _PROGRESS_AT)
         return _sane(progress_ns) if before == after == ticket else 0
+
+    def is_at_work_on(self, ticket: int) -> bool:
+        """Whether the worker has this job and has not come to answer for it."""
+        seen, phase = _GLANCE.unpack_from(self._page, _RUN_AT)
+        # Looked at again: the next job may have begun in between, and no ticket comes twice.
+        return seen == ticket and phase in _AT_WORK and self.read().ticket == ticket
 
     def close(self) -> None:
         """Unmap the page."""

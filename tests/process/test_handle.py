@@ -15,9 +15,10 @@ from knock.core.handout import Dispatch
 from knock.core.job import JobSpec
 from knock.pool.handle import Handle
 from knock.pool.hearing import hear
+from knock.pool.ledger import LedgerWriter
 from knock.protocol.attempt import Measured, encode_result
 from knock.protocol.frame import FrameDecoder
-from knock.protocol.message import FROM_WORKER, Kind, encode_ready
+from knock.protocol.message import FROM_WORKER, Kind, encode_handed_back, encode_ready
 from tests.conftest import open_fds
 
 pytestmark = pytest.mark.process
@@ -79,6 +80,35 @@ def test_what_came_before_a_lie_counts(handle):
     assert [ended.ticket for ended in told.ended] == [1]
     assert handle.violation is not None
     # And nothing can start any more.
+    assert (take(handle), handle.withheld) == ([], [2])
+
+
+def test_a_second_answer_for_the_last_ticket_is_not_heard(handle):
+    send(handle, 1, 2, 3)
+    take(handle, 2)
+    say(handle, answer(1))
+    [told] = say(handle, answer(1), answer(2), answer(2))
+    assert [ended.ticket for ended in told.ended] == [2]
+    assert (list(handle.window), handle.violation) == ([3], None)
+
+
+def test_a_ticket_that_was_answered_cannot_be_handed_back(handle):
+    send(handle, 1, 2)
+    take(handle, 2)
+    [told] = say(handle, answer(1), encode_handed_back([1, 2]))
+    assert [ended.ticket for ended in told.ended] == [1]
+    assert handle.violation == "ticket 1 handed back, which it has answered"
+    assert list(handle.window) == [2]
+
+
+def test_an_answer_for_a_job_that_still_runs_counts_and_is_a_lie(handle):
+    ledger = LedgerWriter(handle.worker_fds()[2])
+    send(handle, 1, 2)
+    take(handle)
+    ledger.load(1)
+    [told] = say(handle, answer(1))
+    assert [ended.ticket for ended in told.ended] == [1]
+    assert handle.violation == "an answer for ticket 1, which still runs"
     assert (take(handle), handle.withheld) == ([], [2])
 
 
