@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
 from multiprocessing.util import Finalize
 from typing import Any, NoReturn
 
@@ -85,33 +84,11 @@ def leave(code: int = 0) -> None:
     os._exit(code)
 
 
-def exit_politely(code: int = 3) -> NoReturn:
-    sys.exit(code)
-
-
-class EndsWhenUnpickled:
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return os._exit, (5,)
-
-
 def spin(witness: Witness | None = None) -> int:
     """Hold the GIL in C for longer than anybody waits."""
     if witness is not None:
         witness.note(os.getpid())
     return sum(range(10**12))
-
-
-class FreezesWhenPickled:
-    def __init__(self, witness: Witness) -> None:
-        self.witness = witness
-
-    def __reduce__(self) -> NoReturn:
-        spin(self.witness)
-        raise AssertionError
-
-
-def frozen_result(witness: Witness) -> FreezesWhenPickled:
-    return FreezesWhenPickled(witness)
 
 
 def note_at_exit(witness: Witness) -> None:
@@ -225,18 +202,6 @@ def open_things_of_a_program() -> set[str]:
     return set(ast.literal_eval(output.decode())) if output.strip() != b"set()" else set()
 
 
-def write_garbage(witness: Witness) -> None:
-    """Write nonsense to every descriptor but the standard ones, then hang."""
-    for fd in map(int, os.listdir("/proc/self/fd")):
-        if fd > 2:
-            try:
-                os.write(fd, b"\xff\xfe garbage" * 100)
-            except OSError:
-                continue
-    witness.note("written")
-    threading.Event().wait()
-
-
 def forge(ticket: int, witness: Witness) -> None:
     """Answer for a job that this worker does not hold, then hang."""
     measured = Measured(time.monotonic_ns(), 0, 0, 0, 0, True)
@@ -251,23 +216,6 @@ def wear(reason: str = "left threads") -> int:
     """Ask for another worker; return the pid of this one."""
     DESK.link.worn(reason)
     return os.getpid()
-
-
-def close_channel(witness: Witness) -> None:
-    for fd in _fds("socket:"):
-        os.close(fd)
-    witness.note("closed")
-    threading.Event().wait()
-
-
-def put_files_in_place(path: str, end: int) -> str:
-    """Close all descriptors and open files of one's own, one of them under each number."""
-    os.closerange(3, end)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT)
-    for number in range(3, end):
-        if number != fd:
-            os.dup2(fd, number)
-    return path
 
 
 def come_back_twice() -> str:
