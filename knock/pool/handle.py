@@ -13,6 +13,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Collection, Sequence
+from itertools import islice
 
 from knock.core.commands import (
     KillCause,
@@ -211,6 +212,14 @@ class Handle:
         del self.window[ticket]
         self._end_if_through()
         return True
+
+    def handed_back(self, tickets: Sequence[int]) -> None:
+        """The worker gives back the oldest that it has taken: all of these, or ProtocolError."""
+        count = len(tickets)
+        if count > self._started or list(islice(self.window, count)) != list(tickets):
+            raise ProtocolError(f"{count} tickets handed back, not all of which it has taken")
+        for ticket in tickets:
+            self.answered(ticket)
 
     def check_last_answer(self) -> None:
         """Raise ProtocolError if the job that was answered for still runs.

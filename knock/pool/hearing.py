@@ -83,9 +83,7 @@ def _other(handle: Handle, kind: int, body: bytes, at: At, tell: Tell) -> list[E
     match kind:
         case Kind.HANDED_BACK:
             tickets = decode_handed_back(body)
-            for ticket in tickets:
-                if not handle.answered(ticket):
-                    raise ProtocolError(f"ticket {ticket} handed back, which it has answered")
+            handle.handed_back(tickets)
             return [JobsHandedBack(handle.worker, handle.generation, tickets)]
         case Kind.LOG:
             _log(handle, decode_log(body, at), tell)

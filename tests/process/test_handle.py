@@ -92,13 +92,14 @@ def test_a_second_answer_for_the_last_ticket_is_not_heard(handle):
     assert (list(handle.window), handle.violation) == ([3], None)
 
 
-def test_a_ticket_that_was_answered_cannot_be_handed_back(handle):
-    send(handle, 1, 2)
+@pytest.mark.parametrize("tickets", [[1, 2], [2, 3], [3], [2, 2]])
+def test_of_tickets_handed_back_with_one_that_was_not_taken_none_is_taken_back(handle, tickets):
+    send(handle, 1, 2, 3)
     take(handle, 2)
-    [told] = say(handle, answer(1), encode_handed_back([1, 2]))
+    [told] = say(handle, answer(1), encode_handed_back(tickets))
     assert [ended.ticket for ended in told.ended] == [1]
-    assert handle.violation == "ticket 1 handed back, which it has answered"
-    assert list(handle.window) == [2]
+    assert handle.violation == f"{len(tickets)} tickets handed back, not all of which it has taken"
+    assert list(handle.window) == [2, 3]
 
 
 def test_an_answer_for_a_job_that_still_runs_counts_and_is_a_lie(handle):
