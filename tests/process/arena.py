@@ -7,7 +7,7 @@ import tempfile
 import knock
 from knock.core.job import AttemptOutcome, JobRecord, JobState
 from tests.figures.witness import processes_of
-from tests.process import hostile
+from tests.process import hostile, hostile_value
 from tests.process.catalogue import Row
 from tests.process.hostile import Scene
 from tests.witness import is_alive, wait_for, wait_gone
@@ -30,7 +30,7 @@ class Arena:
             start_method=start_method,
             retry_attempts=0,
             breaker=None,
-            preload=[hostile.__name__],
+            preload=[hostile.__name__, hostile_value.__name__],
         )
         queue.process("hostile", hostile.act)
         queue.process("neighbour", hostile.neighbour)

@@ -16,7 +16,7 @@ from typing import Any
 
 from knock.core.job import AttemptOutcome
 from knock.errors import ResultDecodeError
-from tests.process import hostile as h, scenario
+from tests.process import hostile as h, hostile_value as v, scenario
 from tests.process.hostile import Scene
 
 ERROR, CRASH = AttemptOutcome.ERROR, AttemptOutcome.CRASH
@@ -78,7 +78,7 @@ def success(key: str, how: str, job: Any, value: Any, **more: Any) -> Row:
 
 
 def raising(key: str, kind: type[BaseException], *args: Any, told: str = "") -> Row:
-    return error(key, f"raises {kind.__name__}", partial(h.raised, kind, args), told)
+    return error(key, f"raises {kind.__name__}", partial(v.raised, kind, args), told)
 
 
 def number_of(name: str) -> int:
@@ -87,7 +87,7 @@ def number_of(name: str) -> int:
 
 def same_numbers(got: Any) -> bool:
     *known, tenth, seven, nan = got
-    return (*known, tenth, seven) == (*h.NUMBERS, 0.1, -7) and math.isnan(nan)
+    return (*known, tenth, seven) == (*v.NUMBERS, 0.1, -7) and math.isnan(nan)
 
 
 CLOSED = "a job closed the descriptors of its worker"
@@ -107,19 +107,19 @@ CATALOGUE = [
     crash(
         "W4",
         "exit code 5",
-        partial(h.returned, None),
+        partial(v.returned, None),
         "exited with code 5 without a result",
         where="unpickling",
-        data=lambda _: h.Calls(h.leave, 5, None),
+        data=lambda _: v.Calls(h.leave, 5, None),
     ),
     raising("W5", SystemExit, 3, told="SystemExit: 3"),
     raising("W5", KeyboardInterrupt, told="KeyboardInterrupt"),
     raising("W5", GeneratorExit, told="GeneratorExit"),
-    raising("W5", h.OwnBaseError, told="OwnBaseError"),
+    raising("W5", v.OwnBaseError, told="OwnBaseError"),
     # --- hangs ---
     timeout("W6", "SIGSTOP", h.stopped),
     timeout("W7", "Python loop", h.loop),
-    timeout("W7", "Python loop", h.loop, where="unpickling", data=lambda _: h.Calls(h.loop, None)),
+    timeout("W7", "Python loop", h.loop, where="unpickling", data=lambda _: v.Calls(h.loop, None)),
     timeout("W8", "C loop with the GIL", h.c_loop),
     timeout("W8", "sleep in C with the GIL", h.c_sleep),
     timeout("W9", "all signals ignored and blocked", h.deaf),
@@ -195,7 +195,7 @@ CATALOGUE = [
     # --- results and exceptions ---
     *(
         error(
-            "W24", f"returns a {kind}", partial(h.unpicklable, kind), f"SerializationError: {told}"
+            "W24", f"returns a {kind}", partial(v.unpicklable, kind), f"SerializationError: {told}"
         )
         for kind, told in (
             ("lock", "cannot pickle"),
@@ -206,55 +206,55 @@ CATALOGUE = [
     error(
         "W25",
         "__reduce__ raises",
-        partial(h.made, h.Pickled, "raises"),
+        partial(v.made, v.Pickled, "raises"),
         "not me",
         where="pickling the result",
     ),
     timeout(
         "W25",
         "__reduce__ loops",
-        partial(h.made, h.Pickled, "loops"),
+        partial(v.made, v.Pickled, "loops"),
         where="pickling the result",
     ),
     crash(
         "W25",
         "__reduce__ exits",
-        partial(h.made, h.Pickled, "exits"),
+        partial(v.made, v.Pickled, "exits"),
         "exited with code 4",
         where="pickling the result",
     ),
     success(
         "W26",
         "result that runs code when unpickled",
-        h.runs_when_unpickled,
+        v.runs_when_unpickled,
         None,
     ),
     Row(
         key="W26",
         where="reading the result",
         how="result that cannot be unpickled",
-        job=partial(h.made, h.FailsWhenUnpickled),
+        job=partial(v.made, v.FailsWhenUnpickled),
         raises=ResultDecodeError,
     ),
-    raising("W27", h.TwoArgumentsError, 1, 2, told="TwoArgumentsError: 1"),
-    raising("W27", h.LockedError, told="LockedError: locked"),
-    raising("W28", h.TextError, "raises", told="raised ValueError"),
-    raising("W28", h.TextError, "no text", told="raised TypeError"),
-    raising("W28", h.TextError, "long", told="xxxxxxxx"),
-    timeout("W28", "text that never ends", partial(h.raised, h.TextError, ("loops",))),
-    error("W29", "10,000 frames", partial(h.raised_deep, 10_000), "at the bottom"),
-    error("W29", "cycle of causes", h.raised_in_a_cycle, "ValueError: first"),
-    error("W29", "group of 10,000", h.raised_as_group, "many"),
-    error("W30", "RecursionError", h.recursed, "RecursionError"),
+    raising("W27", v.TwoArgumentsError, 1, 2, told="TwoArgumentsError: 1"),
+    raising("W27", v.LockedError, told="LockedError: locked"),
+    raising("W28", v.TextError, "raises", told="raised ValueError"),
+    raising("W28", v.TextError, "no text", told="raised TypeError"),
+    raising("W28", v.TextError, "long", told="xxxxxxxx"),
+    timeout("W28", "text that never ends", partial(v.raised, v.TextError, ("loops",))),
+    error("W29", "10,000 frames", partial(v.raised_deep, 10_000), "at the bottom"),
+    error("W29", "cycle of causes", v.raised_in_a_cycle, "ValueError: first"),
+    error("W29", "group of 10,000", v.raised_as_group, "many"),
+    error("W30", "RecursionError", v.recursed, "RecursionError"),
     error(
         "W30",
         "result nested 100,000 deep",
-        partial(h.made, h.nested, 100_000),
+        partial(v.made, v.nested, 100_000),
         "SerializationError",
         where="pickling the result",
     ),
-    crash("W30", "stack overflow", h.overflow_the_stack, "SIGSEGV", where="pickling the result"),
-    success("W31", "64 MiB result", partial(h.large, 64 << 20), lambda got: len(got) == 64 << 20),
+    crash("W30", "stack overflow", v.overflow_the_stack, "SIGSEGV", where="pickling the result"),
+    success("W31", "64 MiB result", partial(v.large, 64 << 20), lambda got: len(got) == 64 << 20),
     # --- what surrounds it ---
     success("W32", "flood of both standard streams", partial(h.flooded, 64 << 20), "flooded"),
     error("W33", "reads its standard input", h.read_input, "EOFError"),
@@ -269,10 +269,10 @@ CATALOGUE = [
     error(
         "W41",
         "class that has moved",
-        partial(h.returned, None),
+        partial(v.returned, None),
         "SerializationError: cannot unpickle the data",
         where="unpickling",
-        data=lambda _: h.load_moved_class(),
+        data=lambda _: v.load_moved_class(),
     ),
     Row(
         key="W42",
@@ -288,7 +288,7 @@ CATALOGUE = [
         "tried",
         leaves_dirt=True,
     ),
-    success("W45", "numbers that are hard to keep", h.numbers, same_numbers),
+    success("W45", "numbers that are hard to keep", v.numbers, same_numbers),
     Row(key="W46", where="idle", how="SIGKILL", scenario=scenario.killed_when_idle),
     Row(key="W47", where="handed out, not begun", how="SIGKILL", scenario=scenario.killed_unbegun),
     Row(key="W48", where="booting", how="slow", scenario=scenario.boots_slowly),
