@@ -42,7 +42,6 @@ from knock.pool.settings import PoolSettings
 from knock.pool.signals import SOFT_SIGNAL
 from knock.pool.surroundings import Surroundings
 from knock.protocol.message import (
-    BootSettings,
     Call,
     encode_answer,
     encode_boot,
@@ -102,13 +101,8 @@ class Pool:
         handle.kill_at = self._clock.now() + limit
         handle.kill_reason = f"it was not ready after {limit:g} s"
         nursery.spawn(worker, generation, handle.worker_fds(), handle.handed_over)
-        boot = BootSettings(
-            sys_path=self._settings.sys_path or None,
-            argv=self._settings.argv or None,
-            log_levels=self._settings.log_levels,
-            capture=handle.captured.secret.hex() if handle.captured is not None else None,
-            isolation=self._settings.isolation,
-        )
+        capture = None if handle.captured is None else handle.captured.secret.hex()
+        boot = self._settings.boot(capture)
         handle.channel.send(encode_boot(boot, self._settings.definitions))
         for blob in self._definitions:
             handle.channel.send(encode_define(blob))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from knock.config import Isolation, StartMethod
+from knock.protocol.message import BootSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,3 +29,13 @@ class PoolSettings:
     captures: bool = False
     boot_timeout: float = 300.0
     isolation: Isolation = "shared"
+
+    def boot(self, capture: str | None) -> BootSettings:
+        """Return what a worker is told at its start; ``capture`` is the secret of its output."""
+        return BootSettings(
+            sys_path=self.sys_path or None,
+            argv=self.argv or None,
+            log_levels=self.log_levels,
+            capture=capture,
+            isolation=self.isolation,
+        )
