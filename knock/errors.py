@@ -189,7 +189,7 @@ class JobsFailedError(KnockError):
         self.report = report
 
 
-class SoftTimeoutError(KnockError, TimeoutError):
+class SoftTimeoutError(KnockError):
     """Raised inside a job that has run for its ``soft_timeout``, so that it can clean up.
 
     A job that lets it pass ends as a timeout.

@@ -7,7 +7,7 @@ by the supervisor, which kills it.
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic_ns
 
@@ -21,16 +21,23 @@ _getrlimit, _setrlimit = resource.getrlimit, resource.setrlimit
 
 
 class Bounds:
-    """Holds one job after the other to its limits. Made on the main thread of the worker."""
+    """Holds one job after the other to its limits. Made on the main thread of the worker.
+
+    ``defers`` says of a signal whether this is no moment for its handler to raise: it comes again.
+    """
 
     def __init__(self) -> None:
+        self.defers: Callable[[int], bool] = lambda _: False
         self._warn_ns: int | None = None
         self._soft_timeout = 0.0
         signal.signal(SOFT_SIGNAL, self._on_warning)
 
     def _on_warning(self, *_: object) -> None:
         # One that comes late, when another job runs, finds that this one still has time.
-        if self._warn_ns is not None and monotonic_ns() >= self._warn_ns:
+        if self._warn_ns is None or monotonic_ns() < self._warn_ns:
+            return
+        # In the middle of a frame it would tear that.
+        if not self.defers(SOFT_SIGNAL):
             self._warn()
 
     def _warn(self) -> None:

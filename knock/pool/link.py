@@ -11,6 +11,7 @@ Rule 4: a record may be logged while a frame is being written, by the same threa
 
 import os
 import select
+import signal
 import struct
 import threading
 from collections import deque
@@ -47,6 +48,7 @@ _CANNOT_SPEAK = "a process forked by a job cannot speak for it"
 
 # Taken at import: a job may put its own functions in their place.
 _read, _write, _writev, _exit = os.read, os.write, os.writev, os._exit
+_raise_signal = signal.raise_signal
 
 
 class WorkerLink:
@@ -87,6 +89,7 @@ class WorkerLink:
         # Reentrant: see rule 4.
         self._writing = threading.RLock()
         self._is_writing = False
+        self._deferred = 0
         # The worker's own open file, so this changes nothing for the supervisor.
         os.set_blocking(permits, False)
         self._any_input = _poll_of(permits, channel)
@@ -276,6 +279,15 @@ class WorkerLink:
             _exit(1)  # the supervisor is gone
         finally:
             self._is_writing = False
+            if self._deferred:
+                number, self._deferred = self._deferred, 0
+                _raise_signal(number)
+
+    def defers(self, number: int) -> bool:
+        """Whether a frame is being written, so that no handler may raise; then comes again."""
+        if self._is_writing:
+            self._deferred = number
+        return self._is_writing
 
     def _check_descriptors(self) -> None:
         # User code has run: the number of a descriptor that it closed may be its own file by now.

@@ -84,6 +84,7 @@ class Runner:
 
     def run(self, link: WorkerLink) -> None:
         """Run jobs until the supervisor wants no more."""
+        self._bounds.defers = link.defers
         while True:
             handed = link.next_job()
             if handed is None:

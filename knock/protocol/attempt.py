@@ -35,7 +35,6 @@ _OUTCOMES = {
 }
 _OUTCOME_FLAGS = {outcome: flag for flag, outcome in _OUTCOMES.items()}
 _ALL_FLAGS = 127
-_ALL_FLAGS = 31
 # As many as a frame can tell.
 MAX_LEFTOVERS = (1 << 16) - 1
 

@@ -14,7 +14,7 @@ from typing import Any
 from knock.core.events import AttemptEnded
 from knock.core.handout import Dispatch
 from knock.core.job import JobSpec
-from knock.pool.definition import ItemPickler, Processor, Style, dump_definitions
+from knock.pool.definition import NO_LIMITS, ItemPickler, Processor, Style, dump_definitions
 from knock.protocol.attempt import decode_failure, decode_result
 from knock.protocol.frame import FrameDecoder
 from knock.protocol.logline import decode_log
@@ -192,7 +192,9 @@ def definitions_of(fn: Any, **options: Any) -> bytes:
     """The definitions of one processor, for the job type "job"."""
     retry_on = options.pop("retry_on", None)
     style = options.pop("style", Style.ITEM)
-    return dump_definitions(processors={"job": Processor(fn, style, retry_on)}, **options)
+    limits = options.pop("limits", NO_LIMITS)
+    processors = {"job": Processor(fn, style, retry_on, limits)}
+    return dump_definitions(processors=processors, **options)
 
 
 def wait_for(is_met: Any) -> None:
