@@ -21,7 +21,7 @@ from knock.core.slot import Limits, Phase, Slot
 
 # How long a worker that was told to end may take (exit handlers of libraries).
 STOP_SECONDS = 5.0
-# Soft limits are this part of the hard ones at least.
+# Soft limits are this part of the hard ones at least, 4 / 5.
 _LEAST_PART = 0.8
 
 
@@ -55,6 +55,7 @@ class Recycling:
                 inf if age is None else now + age,
             )
             soft = Limits(
+                # Rounded up without a float: that of 35 would be 29.
                 inf if jobs is None else self._rng.randint((4 * jobs + 4) // 5, jobs),
                 inf if memory is None else memory * self._part(),
                 inf if age is None else now + age * self._part(),
