@@ -22,12 +22,19 @@ def _pool_finalizers() -> list[Any]:
     pool_module = _modules.get("multiprocessing.pool")
     if pool_module is None:
         return []
-    # Not those of a ``ThreadPool``, which is a subclass.
-    return [
-        finalizer
-        for finalizer in list(_modules["multiprocessing.util"]._finalizer_registry.values())
-        if getattr(finalizer._callback, "__self__", None) is pool_module.Pool
-    ]
+    finalizers = list(_modules["multiprocessing.util"]._finalizer_registry.values())
+    return [one for one in finalizers if _is_of_pool(one, pool_module)]
+
+
+def _is_of_pool(finalizer: Any, pool_module: Any) -> bool:
+    owner = getattr(finalizer._callback, "__self__", None)
+    return (
+        isinstance(owner, type)
+        and issubclass(owner, pool_module.Pool)
+        # One of threads, which stay.
+        and not issubclass(owner, pool_module.ThreadPool)
+        and finalizer._callback.__name__ == "_terminate_pool"
+    )
 
 
 def retire_pools(pids: Container[int], seconds: float) -> None:

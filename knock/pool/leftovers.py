@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
-from time import monotonic
+from time import monotonic, sleep
 
 from knock.pool.bookkeeping import forget_children, pools, retire_pools
 from knock.pool.descriptor import still_unreadable
@@ -16,6 +16,7 @@ from knock.pool.kin import all_children, children
 
 # How long a sweep may take; what cannot be reaped by then is left to the nursery.
 SWEEP_SECONDS = 1.0
+_NOTE_SECONDS = 0.002
 # Helpers that a library starts once for the process, and that end with it by themselves.
 _TRACKERS = (
     "multiprocessing.resource_tracker",
@@ -27,7 +28,7 @@ _ANY = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _waitid, _waitpid, _pidfd_open, _close = os.waitid, os.waitpid, os.pidfd_open, os.close
 _P_ALL, _WNOHANG, _exit_code = os.P_ALL, os.WNOHANG, os.waitstatus_to_exitcode
 _send_signal, _SIGKILL = signal.pidfd_send_signal, signal.SIGKILL
-_modules = sys.modules
+_modules, _sleep = sys.modules, sleep
 
 
 class Leftovers:
@@ -51,26 +52,30 @@ class Leftovers:
             _waitid(_P_ALL, 0, _ANY)
         except ChildProcessError:
             return 0
-        killed, until, is_sure = 0, monotonic() + SWEEP_SECONDS, True
+        ended: set[int] = set()
+        until, is_sure = monotonic() + SWEEP_SECONDS, True
         while monotonic() < until:
             strays = self._strays()
             if strays:
-                killed += _end(strays, until)
+                ended |= _end(strays, until)
                 is_sure = False
             elif is_sure:
-                return killed
+                return len(ended)
             else:
                 # One that ended during the look may have hidden another.
                 is_sure = True
         # They were sent SIGKILL: not waited for, nor counted, again.
         self._kept.update(self._strays())
         self.is_beaten = True
-        return killed
+        return len(ended)
 
     def _strays(self) -> set[int]:
         found = set(all_children()) - self._kept
         if found:
             found.difference_update(_trackers())
+        if found and self._pools:
+            # Their threads note a process a moment after they have started it.
+            _sleep(_NOTE_SECONDS)
             found.difference_update(one.pid for pool in self._pools for one in pool)
         return found
 
@@ -81,8 +86,8 @@ def _trackers() -> Iterable[int | None]:
         yield getattr(tracker, "_pid", None)
 
 
-def _end(pids: Iterable[int], until: float) -> int:
-    """End and reap these; return how many were alive."""
+def _end(pids: Iterable[int], until: float) -> set[int]:
+    """End and reap these, as far as there is time; return which were alive."""
     exit_codes: dict[int, int] = {}
     living = {pid for pid in pids if not _reap(pid, exit_codes)}
     # Before they are killed: it would start others.
@@ -93,7 +98,7 @@ def _end(pids: Iterable[int], until: float) -> int:
         _close(pidfd)
         _reap(pid, exit_codes)
     forget_children(exit_codes)
-    return len(living)
+    return living
 
 
 def _reap(pid: int, exit_codes: dict[int, int]) -> bool:
@@ -108,10 +113,10 @@ def _reap(pid: int, exit_codes: dict[int, int]) -> bool:
 
 
 def _strike(pid: int) -> int | None:
-    """Kill a child; return a descriptor that tells of its end."""
+    """Kill a child; return a descriptor that tells of its end, or None if there is none."""
     try:
         pidfd = _pidfd_open(pid)
-    except OSError:
+    except OSError:  # no descriptor is left: after those that got one
         return None
     try:
         _send_signal(pidfd, _SIGKILL)

@@ -2,7 +2,9 @@
 
 import asyncio
 import multiprocessing
+import multiprocessing.pool
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -209,6 +211,34 @@ def use_left_pool() -> str:
         return str(_KEPT[0].apply(double, (1,)))
     except ValueError as exc:
         return str(exc)
+
+
+def open_pool() -> None:
+    """Open a pool whose processes are replaced after each task."""
+    context = multiprocessing.get_context("fork")
+    _KEPT.append(context.Pool(2, maxtasksperchild=1))
+
+
+def use_open_pool() -> list[int]:
+    return _KEPT[0].map(double, range(4), 1)
+
+
+def leave_thread_pool() -> list[int]:
+    """Open a pool of threads, once, and use it."""
+    if not _KEPT:
+        _KEPT.append(multiprocessing.pool.ThreadPool(2))
+    return _KEPT[0].map(double, range(4))
+
+
+def leave_without_descriptors(witness: Witness) -> None:
+    """Leave children when no descriptor but a few is to be had."""
+    for _ in range(3):
+        leave_plain(witness)
+    # The sweep needs one to look; then none is left to wait by.
+    free = os.dup(0)
+    os.close(free)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, hard))
 
 
 def leave_executor(witness: Witness) -> int:

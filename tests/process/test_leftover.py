@@ -74,6 +74,12 @@ def test_a_job_that_replaces_functions_of_os_is_cleaned_up_after(make_drive, wit
     assert not is_alive(int(witness.facts()[0]))
 
 
+def test_children_are_found_and_counted_once_when_descriptors_run_out(make_drive, witness):
+    drive = make_drive().start()
+    assert left_by(drive, litter.leave_without_descriptors, witness) == 3
+    assert not any(is_alive(int(pid)) for pid in witness.facts())
+
+
 def test_children_of_the_initializer_stay(make_drive, witness):
     drive = make_drive(initializer=litter.start_helper, initargs=(witness,)).start()
     pids = set(map(int, witness.wait(2)))
@@ -152,6 +158,21 @@ def test_a_pool_left_open_is_ended_for_good(make_drive, witness, method):
     assert drive.values(drive.send((litter.use_left_pool,))) == ["Pool not running"]
     drive.pool.stop_worker(0, 1)
     assert drive.exit().death.exit_code == 0
+
+
+def test_a_pool_of_the_initializer_goes_on(make_drive):
+    drive = make_drive(initializer=litter.open_pool).start()
+    for _ in range(5):
+        [ticket] = drive.send((litter.use_open_pool,))
+        assert drive.values([ticket]) == [[0, 2, 4, 6]]
+        assert drive.ended()[ticket].usage.leftover_processes == 0
+
+
+def test_a_pool_of_threads_goes_on(make_drive, witness):
+    drive = make_drive().start()
+    assert drive.values(drive.send((litter.leave_thread_pool,))) == [[0, 2, 4, 6]]
+    assert left_by(drive, litter.leave_plain, witness) == 1
+    assert drive.values(drive.send((litter.leave_thread_pool,))) == [[0, 2, 4, 6]]
 
 
 def test_an_executor_left_open_is_broken_for_the_next_job(make_drive, witness):
