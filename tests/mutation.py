@@ -8,13 +8,13 @@ from random import Random
 from knock.core.job import JobError
 from knock.protocol.attempt import Measured, encode_failure, encode_result
 from knock.protocol.frame import HEADER_BYTES, encode_frame
+from knock.protocol.logline import encode_log
 from knock.protocol.message import (
     FROM_WORKER,
     Call,
     encode_boot_failed,
     encode_call,
     encode_handed_back,
-    encode_log,
     encode_progress,
     encode_ready,
 )

@@ -77,7 +77,8 @@ class KillWorker:
 
     The pool first takes all permits of the worker and reads its channel to the end. If the named
     ticket has ended by then, the permits are given back and ``KillDropped`` answers; else SIGKILL
-    to its group, and ``WorkerExited`` answers.
+    to its group, and ``WorkerExited`` answers. For a limit there is a moment in between, in which
+    the worker writes where it is.
     """
 
     worker: int

@@ -45,9 +45,9 @@ class Handle:
     killed (UTC seconds), ``kill_reason`` what is said of it then,
     ``is_overdue`` whether it was; ``is_doomed`` whether it was killed at all, or will be when it
     exists. ``kill_ordered`` is why somebody else wanted it killed, ``no_stack`` why its stack is
-    not known then. ``report_by`` is when the nursery should have told of its death, which the
-    kernel has shown. ``log_tail`` is what the running job has logged last; ``captured`` is what
-    jobs write, if that is wanted.
+    not known then, ``condemned`` the ticket for which no answer counts any more. ``report_by`` is
+    when the nursery should have told of its death, which the kernel has shown. ``log_tail`` is
+    what the running job has logged last; ``captured`` is what jobs write, if that is wanted.
     """
 
     def __init__(self, worker: int, generation: int, *, captures: bool = False) -> None:
@@ -72,6 +72,7 @@ class Handle:
         self.report_by: float | None = None
         self.kill_ordered: KillCause | None = None
         self.no_stack = ""
+        self.condemned = 0
         self._words_from = 0
         self.violation: str | None = None
         self.is_ready = False
@@ -273,13 +274,6 @@ class Handle:
         if self.pid is not None:
             self._strike(self.pid)
 
-    def spare(self) -> None:
-        """The kill that was ordered is dropped: let what was withheld start after all."""
-        self.kill_ordered = None
-        self.no_stack = ""
-        self.forget_words()
-        self.restore()
-
     def signal(self, number: int) -> None:
         """Send the process a signal, if it exists."""
         if self.pid is not None:
@@ -315,15 +309,20 @@ class Handle:
         """A descriptor that is readable once the process is dead; -1 if there is none."""
         return -1 if self._pidfd is None else self._pidfd.fd
 
-    def ask_for_stack(self) -> bool:
-        """Let the process write the stacks of its threads; False if it cannot."""
+    def ask_for_stack(self, ticket: int) -> bool:
+        """Let the process write the stacks of its threads; False if it cannot.
+
+        It is to be killed then, and its answer for ``ticket`` does not count any more.
+        """
         if self.pid is None:
             return False
         self.forget_words()
         self.no_stack = why_deaf(self.pid, STACK_SIGNAL)
-        if not self.no_stack:
-            self.signal(STACK_SIGNAL)
-        return not self.no_stack
+        if self.no_stack:
+            return False
+        self.condemned = ticket
+        self.signal(STACK_SIGNAL)
+        return True
 
     def words_written(self) -> int:
         """Count the bytes of ``last_words``."""

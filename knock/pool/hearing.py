@@ -64,6 +64,8 @@ def hear(handle: Handle, frames: Iterable[tuple[int, bytes]], at: At, tell: Tell
                 ended = []
                 continue
             attempt = decode(body, at)
+            if attempt.ticket == handle.condemned:
+                continue
             if handle.captured is not None and attempt.ticket in handle.window:
                 attempt.output = handle.captured.take(attempt.ticket)
             if not handle.answered(attempt.ticket):

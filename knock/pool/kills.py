@@ -4,6 +4,8 @@ Rule 1: before the kill the worker's permits are taken and its channel is read. 
         meant has ended by then, nobody is killed.
 Rule 2: a worker whose job is over a limit is first asked where it is. It has ``STACK_SECONDS`` to
         write that down; who cannot (it blocks the signal, or was stopped) is not asked.
+Rule 3: who was asked is killed, and its answer does not count any more: the signal may have cut
+        short a call of C code that does not look whether it was.
 """
 
 from collections.abc import Callable
@@ -36,7 +38,6 @@ class _Asked:
     """A worker that writes down where it is. ``written``: how much it had at the last look."""
 
     handle: Handle
-    ticket: int
     until: float
     look_at: float
     written: int
@@ -56,58 +57,34 @@ class Kills:
         # the kill could hit the next one.
         handle.withhold()
         events = self._hear(handle)
-        if self._has_ended(handle, ticket):
-            return [*events, *self._drop(handle, ticket)]
+        if ticket is not None and ticket not in handle.window:
+            handle.restore()
+            return [*events, KillDropped(handle.worker, handle.generation, ticket)]
         handle.kill_ordered = cause
-        if ticket is None or cause not in _WITH_STACK or not handle.ask_for_stack():
+        if ticket is None or cause not in _WITH_STACK or not handle.ask_for_stack(ticket):
             handle.kill()
             return events
         now = self._clock.now()
-        look_at = now + _LOOK_SECONDS
-        self._asked.append(_Asked(handle, ticket, now + STACK_SECONDS, look_at, 0))
+        self._asked.append(_Asked(handle, now + STACK_SECONDS, now + _LOOK_SECONDS, 0))
         return events
-
-    @staticmethod
-    def _has_ended(handle: Handle, ticket: int | None) -> bool:
-        return ticket is not None and ticket not in handle.window
-
-    @staticmethod
-    def _drop(handle: Handle, ticket: int | None) -> list[Event]:
-        handle.spare()
-        return [KillDropped(handle.worker, handle.generation, ticket or 0)]
 
     @property
     def next_look(self) -> float | None:
         """When ``tick`` has something to do (UTC seconds)."""
         return min((asked.look_at for asked in self._asked), default=None)
 
-    def tick(self) -> list[Event]:
+    def tick(self) -> None:
         """Kill those that have written down where they are, or had time to."""
         now = self._clock.now()
-        events: list[Event] = []
         for asked in [asked for asked in self._asked if asked.look_at <= now]:
             handle = asked.handle
             written = 0 if handle.is_doomed else handle.words_written()
-            if (
-                not handle.is_doomed
-                and now < asked.until
-                and (not written or written != asked.written)
-            ):
+            is_done = handle.is_doomed or (written and written == asked.written)
+            if not is_done and now < asked.until:
                 asked.written, asked.look_at = written, now + _LOOK_SECONDS
                 continue
             self._asked.remove(asked)
-            if not handle.is_doomed:
-                events += self._strike(asked)
-        return events
-
-    def _strike(self, asked: _Asked) -> list[Event]:
-        handle = asked.handle
-        # It may have ended meanwhile, by itself.
-        events = self._hear(handle)
-        if self._has_ended(handle, asked.ticket):
-            return [*events, *self._drop(handle, asked.ticket)]
-        handle.kill()
-        return events
+            handle.kill()
 
     def forget(self, handle: Handle) -> None:
         """The process is gone."""

@@ -356,7 +356,7 @@ class Pool:
         """Kill what should have ended or booted by now; tell births that failed at once."""
         now = self._clock.now()
         events, self._untold = self._untold, []
-        events += self._kills.tick()
+        self._kills.tick()
         is_unanswered = False
         for handle in self._handles.values():
             if handle.kill_at is not None and handle.kill_at <= now:

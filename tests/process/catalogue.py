@@ -21,6 +21,7 @@ from tests.process.hostile import Scene
 
 ERROR, CRASH = AttemptOutcome.ERROR, AttemptOutcome.CRASH
 SUCCESS, TIMEOUT = AttemptOutcome.SUCCESS, AttemptOutcome.TIMEOUT
+OUT_OF_MEMORY = AttemptOutcome.OUT_OF_MEMORY
 # Long enough for a worker of a busy machine to come where it hangs.
 SHORT = 0.5
 ORDERED = "killed by SIGKILL (ordered: timeout)"
@@ -54,14 +55,16 @@ def crash(key: str, how: str, job: Any, told: str, *, where: str = "running", **
     )
 
 
-def timeout(key: str, how: str, job: Any, *, where: str = "running", **more: Any) -> Row:
+def timeout(
+    key: str, how: str, job: Any, *, where: str = "running", told: str = ORDERED, **more: Any
+) -> Row:
     return Row(
         key=key,
         where=where,
         how=how,
         job=job,
         outcome=TIMEOUT,
-        told=ORDERED,
+        told=told,
         lives=False,
         limit=SHORT,
         **more,
@@ -117,12 +120,17 @@ CATALOGUE = [
     raising("W5", GeneratorExit, told="GeneratorExit"),
     raising("W5", v.OwnBaseError, told="OwnBaseError"),
     # --- hangs ---
-    timeout("W6", "SIGSTOP", h.stopped),
+    timeout("W6", "SIGSTOP", h.stopped, told=f"{ORDERED[:-1]}; no stack: it was stopped)"),
     timeout("W7", "Python loop", h.loop),
     timeout("W7", "Python loop", h.loop, where="unpickling", data=lambda _: v.Calls(h.loop, None)),
     timeout("W8", "C loop with the GIL", h.c_loop),
     timeout("W8", "sleep in C with the GIL", h.c_sleep),
-    timeout("W9", "all signals ignored and blocked", h.deaf),
+    timeout(
+        "W9",
+        "all signals ignored and blocked",
+        h.deaf,
+        told=f"{ORDERED[:-1]}; no stack: it blocked the signal)",
+    ),
     Row(
         key="W10",
         where="running",
@@ -130,7 +138,14 @@ CATALOGUE = [
         not_run="needs a device that hangs; told of a pid that outlives SIGKILL in the log",
     ),
     # --- memory ---
-    error("W11", "address space at its limit", h.out_of_memory, "MemoryError"),
+    Row(
+        key="W11",
+        where="running",
+        how="address space at its limit",
+        job=h.out_of_memory,
+        outcome=OUT_OF_MEMORY,
+        told="MemoryError",
+    ),
     Row(
         key="W12",
         where="running",

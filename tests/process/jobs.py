@@ -212,9 +212,10 @@ def forge(ticket: int, witness: Witness) -> None:
     threading.Event().wait()
 
 
-def wear(reason: str = "left threads") -> int:
-    """Ask for another worker; return the pid of this one."""
-    DESK.link.worn(reason)
+def wear(*reasons: str) -> int:
+    """Ask for another worker, once for each reason; return the pid of this one."""
+    for reason in reasons or ("left threads",):
+        DESK.link.worn(reason)
     return os.getpid()
 
 

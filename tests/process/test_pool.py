@@ -54,7 +54,7 @@ def test_a_failure_hands_the_rest_of_its_type_back(drive):
 
 def test_a_worker_can_ask_to_be_replaced_with_a_text_of_any_length(drive):
     drive.start()
-    drive.values(drive.send((jobs.wear,), (jobs.wear, "\udcff" * 5000)))
+    drive.values(drive.send((jobs.wear, "left threads", "\udcff" * 5000)))
     short, long = drive.all(WorkerWorn)
     assert short == WorkerWorn(0, 1, "left threads")
     assert long.reason == ("\\udcff" * 200)[:1024]
