@@ -13,7 +13,7 @@ PAGE_MIB = 4096 / 2**20
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
-    total = 3_000 if quick else 100_000
+    total = 2_000 if quick else 100_000
     for number in range(WARM_UP):
         play(Random(number))
     before = rss()

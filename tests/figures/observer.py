@@ -4,7 +4,8 @@ What it is told, by line: ``job PID KIND START`` by a job that has LIMIT seconds
 ``child PID WORKER`` by a process that a job has started, ``end`` when no more will come. What it
 prints when a process is dead: ``job PID KIND LATE TIMER``, with the seconds after the limit and
 those by which a timer in this process, set for the same moment, was late; ``child PID WORKER LATE``
-with the seconds after the death of WORKER.
+with the seconds after the death of WORKER. What lives on after the end is given up, and is "inf"
+late.
 """
 
 import os
@@ -13,6 +14,8 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+
+PATIENCE_SECONDS = 3.0
 
 
 @dataclass
@@ -65,12 +68,20 @@ class Observer:
         timer.is_over.wait()
         print(*words[:3], now - timer.moment, timer.late, flush=True)
 
+    def give_up(self) -> None:
+        for words in self.watched.values():
+            print(*words[:3], "inf", *(["0"] if words[0] == "job" else []), flush=True)
+
     def run(self, fifo: str) -> None:
         # Written to as well, so that it has no end; and by whole lines, which are short.
         fd = os.open(fifo, os.O_RDWR)
         self.poll.register(fd, select.POLLIN)
         while self.watched or not self.is_over:
-            for ready, _ in self.poll.poll():
+            found = self.poll.poll(PATIENCE_SECONDS * 1000 if self.is_over else None)
+            if not found:
+                self.give_up()
+                return
+            for ready, _ in found:
                 if ready == fd:
                     for line in os.read(fd, 1 << 16).decode().splitlines():
                         self.told(line.split())

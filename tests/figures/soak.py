@@ -41,7 +41,7 @@ class Sample:
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
-    seconds = 20.0 if quick else 600.0
+    seconds = 15.0 if quick else 600.0
     shared = set(os.listdir("/dev/shm"))
     before = set(processes_of(os.getpid()))
     with tempfile.TemporaryDirectory() as folder:
