@@ -158,9 +158,10 @@ class Script:
 
     def close(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        # First: whoever lives on holds the script's output open.
         for pid in self.descendants():
             os.kill(pid, signal.SIGKILL)
+        self.process.communicate()
 
 
 @contextmanager

@@ -115,10 +115,10 @@ def _judge(report, ran, windows) -> Iterator[Row]:
 
 def told(outcome) -> tuple[int | None, int | None] | None:
     """Return the signal and the exit code of a job's only attempt, if that was a crash."""
-    [attempt] = outcome.attempts
-    if outcome.outcome != "crash" or attempt.death is None:
+    if len(outcome.attempts) != 1 or outcome.outcome != "crash":
         return None
-    return attempt.death.signal, attempt.death.exit_code
+    death = outcome.attempts[0].death
+    return None if death is None else (death.signal, death.exit_code)
 
 
 def is_unharmed(outcome) -> bool:
