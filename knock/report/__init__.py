@@ -159,6 +159,7 @@ class PoolReport(Generic[R]):
             "types": {one.job_type: one.to_dict() for one in self.statistics.types},
             "failures": [group.to_dict() for group in self.failure_groups],
             "worker_exits": [asdict(worker_exit) for worker_exit in facts.worker_exits],
+            "exit_causes": dict(facts.exit_causes),
             "workers_recycled": dict(facts.workers_recycled),
             "breaker_changes": [asdict(change) for change in facts.breaker_changes],
             "host": asdict(self.host),

@@ -173,8 +173,8 @@ def _failures(groups: list[FailureGroup]) -> list[str]:
 def _worker_exits(facts: RunFacts) -> list[str]:
     if not facts.worker_exits:
         return []
-    causes = Counter(worker_exit.cause for worker_exit in facts.worker_exits)
-    lines = [f"worker exits: {len(facts.worker_exits):,}"]
+    causes = Counter(facts.exit_causes) or Counter(one.cause for one in facts.worker_exits)
+    lines = [f"worker exits: {causes.total():,}"]
     lines += [
         f"  {count:,} x {escape_line(cause)}" for cause, count in causes.most_common(MAX_LINES)
     ]

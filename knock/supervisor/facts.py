@@ -29,11 +29,12 @@ class BreakerChange:
 class RunFacts:
     """The run from the supervisor's side; times in UTC seconds.
 
-    ``busy_seconds`` is the sum of the attempts' running times. ``worker_exits`` leaves out those
-    that ended because the pool was closed, and those that were replaced though nothing had gone
-    wrong: ``workers_recycled`` counts these by reason. ``attempts`` counts ended attempts by
-    outcome. ``stale_results`` counts settlements that the storage refused since the job no longer
-    ran that token. ``stopped_by`` says why the run ended before its jobs did, or is None.
+    ``busy_seconds`` is the sum of the attempts' running times. ``worker_exits`` are the last 1,000,
+    ``exit_causes`` counts all of them by cause. They leave out workers that ended because the pool
+    was closed, and those that were replaced though nothing had gone wrong: ``workers_recycled``
+    counts these by reason. ``breaker_changes`` are the last 1,000, too. ``attempts`` counts ended
+    attempts by outcome. ``stale_results`` counts settlements that the storage refused since the job
+    no longer ran that token. ``stopped_by`` says why the run ended before its jobs did, or is None.
     """
 
     started_at: float
@@ -41,6 +42,7 @@ class RunFacts:
     workers: int
     busy_seconds: float = 0.0
     worker_exits: tuple[WorkerExit, ...] = ()
+    exit_causes: Mapping[str, int] = field(default_factory=dict)
     workers_recycled: Mapping[str, int] = field(default_factory=dict)
     breaker_changes: tuple[BreakerChange, ...] = ()
     attempts: Mapping[AttemptOutcome, int] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """What a supervisor counts while it runs."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from knock.core.commands import (
@@ -16,9 +16,9 @@ _BREAKER_STATES = {
     NoticeName.BREAKER_HALF_OPENED: "half_open",
     NoticeName.BREAKER_CLOSED: "closed",
 }
-# A pool that runs for weeks keeps the latest of these only.
-_KEPT = 10_000
-# Reasons for recycling come from workers too, so there may be any number of them.
+# A pool that runs for weeks keeps the latest of these only, and counts all.
+_KEPT = 1_000
+# Reasons come from workers too, so there may be any number of them.
 _MAX_REASONS = 100
 _OTHER_REASONS = "other reasons"
 
@@ -32,9 +32,10 @@ class Tally:
         self._attempts: Counter[AttemptOutcome] = Counter()
         self._states: Counter[JobState] = Counter()
         self._busy_seconds = 0.0
-        self._exits: list[WorkerExit] = []
+        self._exits: deque[WorkerExit] = deque(maxlen=_KEPT)
+        self._causes: Counter[str] = Counter()
         self._recycled: Counter[str] = Counter()
-        self._changes: list[BreakerChange] = []
+        self._changes: deque[BreakerChange] = deque(maxlen=_KEPT)
         self._stale = 0
         self._stopped_by: str | None = None
         # Jobs that wait for another attempt.
@@ -70,18 +71,16 @@ class Tally:
         """Keep what the machine told of itself."""
         if notice.name is NoticeName.WORKER_EXITED and notice.death is not None:
             death = notice.death
+            _count(self._causes, death.cause)
             exit_ = WorkerExit(
                 at=notice.at, worker=notice.worker or 0, cause=death.cause, pid=death.pid
             )
             self._exits.append(exit_)
-            del self._exits[:-_KEPT]
         elif notice.name is NoticeName.WORKER_RECYCLED:
-            is_known = notice.detail in self._recycled or len(self._recycled) < _MAX_REASONS
-            self._recycled[notice.detail if is_known else _OTHER_REASONS] += 1
+            _count(self._recycled, notice.detail)
         elif notice.name in _BREAKER_STATES:
             state = _BREAKER_STATES[notice.name]
             self._changes.append(BreakerChange(at=notice.at, job_type=notice.job_type, state=state))
-            del self._changes[:-_KEPT]
         elif notice.name is NoticeName.STOP_RULE_REACHED:
             self._stopped_by = notice.detail
 
@@ -93,6 +92,7 @@ class Tally:
             workers=self._workers,
             busy_seconds=self._busy_seconds,
             worker_exits=tuple(self._exits),
+            exit_causes=dict(self._causes),
             workers_recycled=dict(self._recycled),
             breaker_changes=tuple(self._changes),
             attempts=dict(self._attempts),
@@ -112,6 +112,11 @@ class Tally:
             workers=workers,
             is_paused=is_paused,
         )
+
+
+def _count(reasons: Counter[str], reason: str) -> None:
+    is_known = reason in reasons or len(reasons) < _MAX_REASONS
+    reasons[reason if is_known else _OTHER_REASONS] += 1
 
 
 def _was_tried(settlement: Settlement) -> bool:
