@@ -1,6 +1,7 @@
 """What is said of a worker process that is gone."""
 
 import os
+import re
 import signal
 
 from knock.core.job import Death
@@ -9,12 +10,23 @@ from knock.pool.link import DESCRIPTORS_CLOSED
 from knock.pool.nursery_client import Died
 from knock.pool.oom import OomWatch
 
+# What called the job, in a stack that faulthandler wrote: the same for all, of no use to anybody.
+_OWN_FRAMES = re.compile(
+    rf'^  File "{re.escape(os.path.dirname(__file__))}/runner\.py", line \d+ in _call\n'
+    r"(?:  .*\n)*",
+    re.MULTILINE,
+)
+
+
+def _without_own_frames(words: str) -> str:
+    return _OWN_FRAMES.sub("", words)
+
 
 def death_of(report: Died, handle: Handle, oom_watch: OomWatch) -> Death:
     """Say how a process ended; its channel must have been read to the end before."""
     if report.status is None:
         cause = "ended unseen: something in the process that forked it ignores SIGCHLD"
-        return Death(cause=cause, stderr=handle.last_words(), pid=report.pid)
+        return Death(cause=cause, stderr=_without_own_frames(handle.last_words()), pid=report.pid)
     exit_code = os.waitstatus_to_exitcode(report.status)
     is_signal = exit_code < 0
     is_unexplained = is_signal and -exit_code == signal.SIGKILL and _is_unexplained(handle)
@@ -24,7 +36,7 @@ def death_of(report: Died, handle: Handle, oom_watch: OomWatch) -> Death:
         exit_code=None if is_signal else exit_code,
         signal=-exit_code if is_signal else None,
         cause=_cause(exit_code, handle, is_out_of_memory=is_out_of_memory),
-        stderr=handle.last_words(),
+        stderr=_without_own_frames(handle.last_words()),
         pid=report.pid,
         peak_rss_bytes=report.peak_rss_bytes,
         cpu_seconds=report.cpu_seconds,
