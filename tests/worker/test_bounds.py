@@ -3,6 +3,7 @@
 import os
 import pickle
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.worker.harness import LocalWorker, definitions_of, wait_for
 
 pytestmark = pytest.mark.process
 
+LIMIT = 0.001
 # More than the channel holds.
 BODY_BYTES = 16 << 20
 # ``write`` and ``writev``, on x86-64 and of the generic table.
@@ -36,12 +38,13 @@ def is_in_a_write(pid: int) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_warning_in_the_middle_of_a_frame_comes_after_it() -> None:
-    blob = definitions_of(ask, limits=Limits(soft_timeout=0.001))
+    blob = definitions_of(ask, limits=Limits(soft_timeout=LIMIT))
     with LocalWorker(blob) as worker:
         worker.ready()
         worker.permit(worker.hand("job", ItemPickler().dumps(None)))
         # Nobody reads: the channel is full, and the worker waits with a part of a frame.
         wait_for(lambda: is_in_a_write(worker.process.pid))
+        time.sleep(2 * LIMIT)  # a warning before that would be none
         os.kill(worker.process.pid, SOFT_SIGNAL)
         call = worker.hear()
         assert isinstance(call, Call)
