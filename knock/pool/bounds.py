@@ -28,9 +28,27 @@ class Bounds:
 
     def __init__(self) -> None:
         self.defers: Callable[[int], bool] = lambda _: False
+        self._baseline: int | None = None
         self._warn_ns: int | None = None
         self._soft_timeout = 0.0
         signal.signal(SOFT_SIGNAL, self._on_warning)
+
+    def settle(self) -> None:
+        """Booted: what is resident now every job finds."""
+        self._baseline = _resident()
+
+    def is_outgrown(self, limits: Limits) -> bool:
+        """Whether earlier jobs have left so much that a job with such a limit would pay for them.
+
+        That is more than half of what the limit allows beyond what the worker had when it was
+        ready: less may be a module that was imported.
+        """
+        if limits.memory_limit is None or self._baseline is None:
+            return False
+        resident = _resident()
+        if resident is None:
+            return False
+        return resident - self._baseline > max(0, limits.memory_limit - self._baseline) // 2
 
     def _on_warning(self, *_: object) -> None:
         # One that comes late, when another job runs, finds that this one still has time.
@@ -62,6 +80,20 @@ class Bounds:
                 _set_data_limit(before)
 
 
+def _resident() -> int | None:
+    sizes = _sizes()
+    return None if sizes is None else sizes[1]
+
+
+def _sizes() -> list[int] | None:
+    """Return the sizes of this process, in bytes, in the order of ``statm`` (proc(5))."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return [int(pages) * _PAGE_BYTES for pages in file.read().split()]
+    except (OSError, ValueError):
+        return None
+
+
 def _lower(memory_limit: int) -> tuple[int, int] | None:
     """Let the process have no more memory than what makes ``memory_limit`` resident bytes.
 
@@ -70,12 +102,10 @@ def _lower(memory_limit: int) -> tuple[int, int] | None:
     """
     if sys.platform != "linux":
         return None
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            sizes = [int(pages) * _PAGE_BYTES for pages in file.read().split()]
-        before = _getrlimit(resource.RLIMIT_DATA)
-    except (OSError, ValueError):
+    sizes = _sizes()
+    if sizes is None:
         return None
+    before = _getrlimit(resource.RLIMIT_DATA)
     resident, data = sizes[1], sizes[5]
     room = data + max(0, memory_limit - resident)
     for bound in before:

@@ -142,19 +142,30 @@ class WorkerLink:
 
     # --- the next job ---
 
-    def next_job(self) -> Handed | None:
-        """Wait for a permit and return its job; None when the supervisor wants no more."""
+    def next_job(self, why_unfit: Callable[[Handed], str]) -> Handed | None:
+        """Wait for a permit and return its job; None when the supervisor wants no more.
+
+        ``why_unfit`` says why this worker should not run a job; then it asks to be replaced.
+        """
         back: list[int] = []
         while True:
             permit = self._read_permit(back)
             handed = self._take(_TICKET.unpack(permit)[0]) if permit else None
-            if handed is not None and self._is_suspended(handed):
+            if handed is not None and self._goes_back(handed, why_unfit):
                 back.append(handed.ticket)
                 continue
             self._hand_back(back)
             if handed is not None:
                 self._ticket = handed.ticket
             return handed
+
+    def _goes_back(self, handed: Handed, why_unfit: Callable[[Handed], str]) -> bool:
+        if self._is_suspended(handed):
+            return True
+        reason = why_unfit(handed)
+        if reason:
+            self.worn(reason)
+        return bool(reason)
 
     def _is_suspended(self, handed: Handed) -> bool:
         if handed.ticket in self._held:

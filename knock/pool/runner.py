@@ -54,6 +54,7 @@ class Runner:
         self._tidy = Tidy()
         self._thorough: Thorough | None = None
         self._thread_count = 0
+        self._is_used = False
         self._processors: dict[str, Processor] = {}
         self._broken_definitions = ""
         self.capture: Capture | None = None
@@ -81,15 +82,25 @@ class Runner:
             self._thorough = importlib.import_module("knock.pool.thorough").Thorough()
         self._leftovers = Leftovers()
         self._tidy = Tidy()
+        self._bounds.settle()
 
     def run(self, link: WorkerLink) -> None:
         """Run jobs until the supervisor wants no more."""
         self._bounds.defers = link.defers
         while True:
-            handed = link.next_job()
+            handed = link.next_job(self._why_unfit)
             if handed is None:
                 return
             self._run_one(handed, link)
+            self._is_used = True
+
+    def _why_unfit(self, handed: Handed) -> str:
+        """Why another process should run this job; empty if this one may."""
+        processor = self._processors.get(handed.type)
+        # A fresh one would be no smaller than a fresh one.
+        if processor is None or not self._is_used or not self._bounds.is_outgrown(processor.limits):
+            return ""
+        return "jobs left too much memory for a memory_limit"
 
     def _run_one(self, handed: Handed, link: WorkerLink) -> None:
         ledger = self._ledger

@@ -191,6 +191,14 @@ def allocate(size: int) -> int:
     return len(b"x" * size)
 
 
+_kept: list[bytes] = []
+
+
+def keep(size: int) -> int:
+    _kept.append(b"x" * size)
+    return size
+
+
 def allocate_and_tell_limit(size: int) -> int:
     allocate(size)
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

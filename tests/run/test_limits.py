@@ -125,6 +125,25 @@ def test_the_limit_holds_for_one_job_only():
 
 
 @linux
+def test_no_job_pays_for_what_others_left_behind():
+    # Each keeps a third of what the limit allows, and has room for that in any worker it is given.
+    report = knock.run_pool(
+        jobs.keep, [60 * MIB] * 8, workers=1, memory_limit="200MiB", progress=False
+    )
+    assert report.results == [60 * MIB] * 8
+    assert report.facts.workers_recycled == {"jobs left too much memory for a memory_limit": 3}
+    assert not any(outcome.record.spent.out_of_memory for outcome in report.outcomes)
+
+
+@linux
+def test_a_worker_that_was_never_small_enough_is_not_replaced_for_ever():
+    outcomes = run(
+        jobs.length, b"x", b"x", initializer=jobs.keep, initargs=(100 * MIB,), memory_limit="20MiB"
+    )
+    assert [outcome.value for outcome in outcomes] == [1, 1]
+
+
+@linux
 def test_a_job_that_has_too_much_memory_is_killed():
     # What is shared is none of the process's own data, so nothing refuses it.
     [outcome, after] = run(jobs.share_memory, 300 * MIB, MIB, memory_limit="150MiB")
