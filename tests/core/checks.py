@@ -44,6 +44,8 @@ class Checks:
         self.boot_failures = 0
         self.hopeless: set[int] = set()  # and whose they were
         self.wanting_since: float | None = None  # no worker was ready since a birth failed
+        self.failing_since: float | None = None  # ... since a boot failed
+        self.has_booted = False
         self.expected: list[tuple[cmd.NoticeName, str]] = []
         self.breakers: dict[str, BreakerModel] = {}
         for name, policy in policies.items():
@@ -163,6 +165,8 @@ class Checks:
         if not hand.is_known_ready and not event.death.is_infrastructure:
             self.boot_failures += 1
             self.hopeless.add(hand.number)
+            if self.failing_since is None:
+                self.failing_since = now
         elif not hand.is_known_ready and self.wanting_since is None:
             self.wanting_since = now
         self.pool.bury(hand)
@@ -188,9 +192,10 @@ class Checks:
             hand.ready_at = now
             self.renewing.discard(hand.number)
             if hand.kill is None:
+                self.has_booted = True
                 self.boot_failures = 0
                 self.hopeless.clear()
-                self.wanting_since = None
+                self.wanting_since = self.failing_since = None
 
     def _kill_dropped(self, event: ev.KillDropped, now: float) -> None:
         hand = self._live(event)
@@ -327,6 +332,9 @@ class Checks:
             assert all(hand.kill for hand in hands), "a worker boots"
         elif self.wanting_since is None:
             assert {hand.number for hand in hands if not hand.kill} <= self.hopeless, "one may boot"
+            assert self.failing_since is not None
+            if self.has_booted:
+                assert now - self.failing_since >= PATIENCE_SECONDS, "code that works is given up"
         for hand in hands:
             assert hand.kill or not hand.is_known_ready, "a worker is ready"
         self.has_failed = True

@@ -283,8 +283,14 @@ MUTANTS = [
     Mutant(
         "the pool gives up though a worker boots for the first time",
         "boot",
-        " and booting <= self._failed:",
-        ":",
+        " and booting <= self._failed",
+        "",
+    ),
+    Mutant(
+        "the pool gives up code that has booted before",
+        "boot",
+        "if not self._has_booted:",
+        "if self._failures:",
     ),
     Mutant(
         "the pool gives up though a worker boots at last",

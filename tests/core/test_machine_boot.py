@@ -113,3 +113,30 @@ def test_births_that_fail_for_want_of_something_do_not_save_a_bad_initializer():
         assert birth.fails(0, death) == []
         birth.wait()
     assert birth.fails(0, BAD) == [cmd.FailPool(BAD.cause)]
+
+
+def test_initializer_that_has_worked_is_waited_for():
+    birth = Birth(1)
+    birth.is_ready(0)
+    birth.tell(ev.WorkerExited(0, 1, BAD))
+    delays, orders = [], []
+    while not orders:
+        orders = birth.fails(0, BAD)
+        if not orders:
+            delays.append(birth.wait())
+    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0, 5.0])
+    assert orders == [cmd.FailPool(BAD.cause)]
+
+
+def test_time_for_which_a_worker_was_ready_does_not_count_against_an_initializer():
+    birth = Birth(2)
+    birth.is_ready(1)
+    for _ in range(30):
+        assert birth.fails(0, BAD) == []
+        birth.wait()
+    assert birth.now > 200.0
+    birth.tell(ev.WorkerExited(1, 1, BAD))
+    assert birth.fails(0, BAD) == []
+    birth.wait()
+    assert birth.fails(1, BAD) == []
+    assert not birth.machine.is_ended
