@@ -24,12 +24,12 @@ from knock.errors import ProtocolError
 from knock.pool.captured import Captured, Stream
 from knock.pool.channel import Channel, channel_pair
 from knock.pool.descriptor import Descriptor, keep_private
-from knock.pool.kin import why_deaf
+from knock.pool.kin import handles, why_deaf
 from knock.pool.ledger import LedgerReader, make_ledger
 from knock.pool.logtail import LogTail
 from knock.pool.nursery_client import Spawned
 from knock.pool.permit import PermitPipe
-from knock.pool.signals import STACK_SIGNAL
+from knock.pool.signals import SOFT_SIGNAL, STACK_SIGNAL
 from knock.pool.weight import weigh
 from knock.protocol.field import At
 from knock.protocol.message import FROM_WORKER, encode_jobs
@@ -274,10 +274,13 @@ class Handle:
         if self.pid is not None:
             self._strike(self.pid)
 
-    def signal(self, number: int) -> None:
-        """Send the process a signal, if it exists."""
-        if self.pid is not None:
-            self._send_signal(self.pid, number)
+    def warn(self) -> None:
+        """Send the process the soft signal, unless it would die of that instead of being warned.
+
+        A job may have reset its handlers, or be another program by now.
+        """
+        if self.pid is not None and handles(self.pid, SOFT_SIGNAL):
+            self._send_signal(self.pid, SOFT_SIGNAL)
 
     def _strike(self, pid: int) -> None:
         self._send_signal(pid, signal.SIGKILL)
@@ -321,7 +324,7 @@ class Handle:
         if self.no_stack:
             return False
         self.condemned = ticket
-        self.signal(STACK_SIGNAL)
+        self._send_signal(self.pid, STACK_SIGNAL)
         return True
 
     def words_written(self) -> int:

@@ -96,20 +96,36 @@ def is_zombie(pid: int) -> bool:
 
 def why_deaf(pid: int, number: int) -> str:
     """Why a process would not handle this signal now; empty if it would, as far as can be told."""
+    facts = _status(pid)
+    if facts is None:
+        return ""
+    if facts["State"].split()[0] in "TtDZX":
+        return "it was stopped"
+    if _has(facts["SigBlk"], number):
+        return "it blocked the signal"
+    return "" if _has(facts["SigCgt"], number) else "it had changed its signal handlers"
+
+
+def handles(pid: int, number: int) -> bool:
+    """Whether a process has a handler for this signal, and will not die of it.
+
+    True if that cannot be told.
+    """
+    facts = _status(pid)
+    return facts is None or _has(facts["SigCgt"], number)
+
+
+def _status(pid: int) -> dict[str, str] | None:
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
             facts = dict(line.split(":", 1) for line in file if ":" in line)
-        blocked, caught = int(facts["SigBlk"], 16), int(facts["SigCgt"], 16)
-    except (OSError, KeyError, ValueError):
-        return ""
-    bit = 1 << (number - 1)
-    if facts["State"].split()[0] in "TtDZX":
-        return "it was stopped"
-    if blocked & bit:
-        return "it blocked the signal"
-    if not caught & bit:
-        return "it had changed its signal handlers"
-    return ""
+    except OSError:
+        return None
+    return facts if {"State", "SigBlk", "SigCgt"} <= facts.keys() else None
+
+
+def _has(mask: str, number: int) -> bool:
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def reap_all() -> bool:

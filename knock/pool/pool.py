@@ -39,7 +39,6 @@ from knock.pool.nursery_client import (
 )
 from knock.pool.oom import OomWatch
 from knock.pool.settings import PoolSettings
-from knock.pool.signals import SOFT_SIGNAL
 from knock.pool.surroundings import Surroundings
 from knock.protocol.message import (
     Call,
@@ -175,7 +174,7 @@ class Pool:
         """Tell the worker that the job ``ticket``, if it runs, is over its soft limit."""
         handle = self._handle(worker, generation)
         if handle is not None and handle.running == ticket:
-            handle.signal(SOFT_SIGNAL)
+            handle.warn()
 
     def read_ledgers(
         self, workers: Sequence[int], weighed: Mapping[int, int] = MappingProxyType({})

@@ -24,6 +24,10 @@ from tests.witness import Gate, Witness
 spin = process_jobs.spin
 
 
+def become_another_program(seconds: int) -> NoReturn:
+    os.execv("/bin/sleep", ["sleep", str(seconds)])
+
+
 def square(x: int) -> int:
     return x * x
 

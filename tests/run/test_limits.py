@@ -76,6 +76,15 @@ def test_a_warning_cancels_a_job_that_awaits(witness):
     assert outcome.exception().limit == "soft_timeout"
 
 
+@linux
+def test_a_job_that_cannot_be_warned_is_not_killed_by_the_warning():
+    options = {"soft_timeout": 0.05, "timeout": 0.5}
+    [outcome] = run(jobs.become_another_program, 60, **options)
+    assert outcome.outcome is AttemptOutcome.TIMEOUT
+    assert outcome.exception().limit == "timeout"
+    assert "it had changed its signal handlers" in outcome.attempts[-1].death.cause
+
+
 def test_a_warning_is_no_error_of_the_system():
     # Those who expect one of a file or a socket must not take it for that.
     assert not issubclass(SoftTimeoutError, OSError)
