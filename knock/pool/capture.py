@@ -45,7 +45,7 @@ class Capture:
         """An attempt has ended: what was written belongs to it."""
         try:
             flush_standard_streams()
-        except Exception:  # noqa: BLE001 - a stream of the user's
+        except BaseException:  # noqa: BLE001 - a stream of the user's
             pass
         mark = make_mark(self._secret, ticket)
         for pipe, number in self._pipes:

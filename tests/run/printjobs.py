@@ -67,3 +67,19 @@ def redirect(path: str) -> None:
 
 def set_up() -> None:
     print("setting up")
+
+
+class ExitingStream:
+    """A stream that wants its process to end."""
+
+    def write(self, text: str) -> int:
+        raise SystemExit(4)
+
+    def flush(self) -> None:
+        raise SystemExit(3)
+
+
+def replace_streams(number: int) -> int:
+    print("here")
+    sys.stdout = sys.stderr = ExitingStream()
+    return number

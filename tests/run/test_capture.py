@@ -72,6 +72,12 @@ def test_the_output_of_a_failed_attempt_is_there(captured, how, outcome):
     assert f"      | cannot {how}\n" in str(report)
 
 
+def test_a_stream_that_exits_when_it_is_flushed_ends_no_worker():
+    report = run_pool(printjobs.replace_streams, range(3), **{**CAPTURED, "workers": 1})
+    assert report.results == [0, 1, 2]
+    assert outputs(report) == [("here\n", "")] * 3
+
+
 def test_jobs_before_a_crash_keep_theirs():
     options = {**CAPTURED, "workers": 1}
     report = run_pool(printjobs.print_both, [*range(50), -1], **options)
