@@ -63,7 +63,9 @@ def worker_main(fds: WorkerFds, *, parent_pid: int) -> NoReturn:
     try:
         code = _work(fds, parent_pid)
     except BaseException:  # noqa: BLE001 - must not unwind into what was forked along
-        traceback.print_exc()
+        # Nor may this: a job may have put anything in place of ``sys.stderr``.
+        with contextlib.suppress(BaseException):
+            traceback.print_exc()
         code = _INTERNAL_FAULT
     leave(code)
 

@@ -13,6 +13,7 @@ from knock.core.events import (
     AttemptEnded,
 )
 from knock.core.job import AttemptOutcome
+from knock.pool import worker as worker_module
 from knock.pool.definition import Processor, Style, dump_definitions
 from knock.protocol.logline import LogLine
 from knock.protocol.message import Call, Progress, encode_answer
@@ -30,6 +31,23 @@ def is_alive(pid: int) -> bool:
 
 
 # --- booting and ending ---
+
+
+def test_a_fault_that_cannot_be_printed_does_not_unwind_into_what_was_forked_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise SystemExit(5)
+
+    monkeypatch.setattr(worker_module, "_work", fail)
+    monkeypatch.setattr("traceback.print_exc", fail)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            worker_module.worker_main(None, parent_pid=0)
+        finally:
+            os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 70
 
 
 def test_worker_boots_runs_its_initializer_and_ends_in_order(tmp_path: Path) -> None:
