@@ -20,7 +20,10 @@ from collections.abc import Iterator
 # How long threads that are about to end, as those of an executor, are waited for.
 _ENDING_SECONDS = 0.1
 _LOOK_SECONDS = 0.001
-_LIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+# By number, since some have two names: NOFILE is OFILE, too.
+_LIMITS = {
+    getattr(resource, name): name for name in dir(resource)[::-1] if name.startswith("RLIMIT_")
+}
 # Taken at import: a job may put its own in their place.
 _sys, _os, _environ = sys, os, os.environ
 _setlocale, _LC_ALL = locale.setlocale, locale.LC_ALL
@@ -42,7 +45,7 @@ class Thorough:
         self._locale = _setlocale(_LC_ALL)
         self._depth = _get_depth()
         self._path, self._entries = sys.path, list(sys.path)
-        self._limits = {name: _getrlimit(which) for name, which in _LIMITS.items()}
+        self._limits = {which: _getrlimit(which) for which in _LIMITS}
         self._context = _getcontext().copy()
         self._timeout = _get_timeout()
         self._collects, self._threshold = _gc_is_enabled(), _get_threshold()
@@ -52,8 +55,11 @@ class Thorough:
 
     def restore(self) -> list[str]:
         """Put everything back; return what could not be, as something that a job did."""
-        self._restore_environment()
-        self._restore_interpreter()
+        try:
+            self._restore_environment()
+            self._restore_interpreter()
+        except Exception as exc:  # noqa: BLE001 - jobs may have put anything there
+            return [f"left what cannot be put back ({type(exc).__name__})"]
         if self._has_more_threads():
             return [*self._restore_limits(), "left threads"]
         return list(self._restore_limits())
@@ -84,8 +90,8 @@ class Thorough:
             warnings.filters[:] = self._warnings  # type: ignore[index]
 
     def _restore_limits(self) -> Iterator[str]:
-        for name, which in _LIMITS.items():
-            now, then = _getrlimit(which), self._limits[name]
+        for which, name in _LIMITS.items():
+            now, then = _getrlimit(which), self._limits[which]
             if now == then:
                 continue
             try:

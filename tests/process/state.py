@@ -200,8 +200,11 @@ def lower_soft_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
 
 
-def lower_hard_limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+def lower_hard_limit(name: str) -> None:
+    which = getattr(resource, name)
+    hard = resource.getrlimit(which)[1]
+    lower = 0 if hard == resource.RLIM_INFINITY else hard - 1
+    resource.setrlimit(which, (lower, lower))
 
 
 def limits() -> list[tuple[int, int]]:
@@ -231,6 +234,10 @@ def change_warnings() -> None:
 
 def warning_filters() -> list[str]:
     return [str(one) for one in warnings.filters]
+
+
+def freeze_warnings() -> None:
+    warnings.filters = ()
 
 
 # --- what an initializer may set up ---------------------------------------------------------------

@@ -145,11 +145,19 @@ def test_with_restore_threads_that_end_at_once_are_no_reason(make_drive):
     assert not drive.all(WorkerWorn)
 
 
-def test_with_restore_a_limit_that_cannot_be_raised_again_ends_the_worker(make_drive):
+@pytest.mark.parametrize("name", ["RLIMIT_CORE", "RLIMIT_NOFILE"])
+def test_with_restore_a_limit_that_cannot_be_raised_again_ends_the_worker(make_drive, name):
     drive = make_drive(isolation="restore", initializer=state.drop_privileges).start()
-    drive.values(drive.send((state.lower_hard_limit,)))
+    drive.values(drive.send((state.lower_hard_limit, name)))
     [worn] = drive.until(lambda: drive.all(WorkerWorn))
-    assert worn.reason == "a job lowered the hard limit RLIMIT_CORE"
+    assert worn.reason == f"a job lowered the hard limit {name}"
+
+
+def test_with_restore_what_cannot_be_put_back_ends_the_worker_in_order(make_drive):
+    drive = make_drive(isolation="restore").start()
+    drive.values(drive.send((state.freeze_warnings,)))
+    [worn] = drive.until(lambda: drive.all(WorkerWorn))
+    assert worn.reason == "a job left what cannot be put back (TypeError)"
 
 
 # --- from the outside -----------------------------------------------------------------------------
