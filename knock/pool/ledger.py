@@ -73,10 +73,12 @@ class LedgerWriter:
         self._write_phase = _PHASE.pack_into
         self._now = monotonic_ns
 
-    def load(self, ticket: int) -> None:
-        """A job begins: its clock runs from here."""
-        self._write_run(self._page, _RUN_AT, ticket, self._now(), ticket)
+    def load(self, ticket: int) -> int:
+        """A job begins: its clock runs from here (CLOCK_MONOTONIC, nanoseconds)."""
+        now = self._now()
+        self._write_run(self._page, _RUN_AT, ticket, now, ticket)
         self._write_phase(self._page, _PHASE_AT, Phase.LOADING)
+        return now
 
     def phase(self, phase: Phase) -> None:
         """The job is in its next phase."""

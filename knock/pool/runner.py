@@ -104,9 +104,10 @@ class Runner:
 
     def _run_one(self, handed: Handed, link: WorkerLink) -> None:
         ledger = self._ledger
-        ledger.load(handed.ticket)
+        # By this start the supervisor warns, so the worker must not know of a later one.
+        started_ns = ledger.load(handed.ticket)
         self._thread_count = _count_threads()
-        started_ns = self._meter.begin()
+        self._meter.begin()
         try:
             data = self._attempt(handed, link, started_ns)
         except BaseException as exc:  # noqa: BLE001 - user code; SystemExit is a failure too

@@ -54,8 +54,8 @@ class UsageMeter:
         self._reset()
         return _maxrss() <= before - _PROBE_BYTES // 2
 
-    def begin(self) -> int:
-        """Start an attempt; return when (CLOCK_MONOTONIC, nanoseconds)."""
+    def begin(self) -> None:
+        """Start an attempt."""
         self._started = now = monotonic_ns()
         self._is_sampled = now - self._sampled_at >= SAMPLE_NS
         if self._is_sampled:
@@ -63,7 +63,6 @@ class UsageMeter:
             self._reset()
             self._peak = self._before = self._rss()
         self._cpu = process_time_ns()
-        return now
 
     def end(self, processes: int = 0, threads: int = 0) -> Measured:
         """End the attempt and tell what it used; it left so many processes and threads behind."""

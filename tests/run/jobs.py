@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 import knock
+from knock.pool.usage import UsageMeter
 from tests.process import jobs as process_jobs
 from tests.witness import Gate, Witness
 
@@ -26,6 +27,17 @@ spin = process_jobs.spin
 
 def become_another_program(seconds: int) -> NoReturn:
     os.execv("/bin/sleep", ["sleep", str(seconds)])
+
+
+def begin_late() -> None:
+    """Let each attempt be held up between its start and its first step."""
+    begin = UsageMeter.begin
+
+    def hold_up(meter: UsageMeter) -> Any:
+        time.sleep(0.1)
+        return begin(meter)
+
+    UsageMeter.begin = hold_up
 
 
 def square(x: int) -> int:

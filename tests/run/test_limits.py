@@ -76,6 +76,12 @@ def test_a_warning_cancels_a_job_that_awaits(witness):
     assert outcome.exception().limit == "soft_timeout"
 
 
+def test_a_warning_is_not_lost_when_the_worker_is_held_up_at_the_start():
+    options = {"soft_timeout": 0.3, "timeout": 5, "initializer": jobs.begin_late}
+    [outcome] = run(jobs.sleep_for_ever, None, **options)
+    assert outcome.exception().limit == "soft_timeout"
+
+
 @linux
 def test_a_job_that_cannot_be_warned_is_not_killed_by_the_warning():
     options = {"soft_timeout": 0.05, "timeout": 0.5}
