@@ -18,6 +18,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 LEAVE_SECONDS = 5.0
 
 
+MASKED = frozenset(os.environ.get("KNOCK_DISABLE", "").split(",")) - {""}
+
+
+def pytest_report_header():
+    if MASKED:
+        return f"left out: tests that need {', '.join(sorted(MASKED))} (KNOCK_DISABLE)"
+    return None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is not promised without the mechanisms that are masked."""
+    left_out = [item for item in items if MASKED.intersection(needed_by(item))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def needed_by(item: pytest.Item) -> set[str]:
+    return {name for mark in item.iter_markers("needs") for name in mark.args}
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     result = yield

@@ -23,7 +23,7 @@ from knock.core.handout import Dispatch
 from knock.errors import ProtocolError
 from knock.pool.captured import Captured, Stream
 from knock.pool.channel import Channel, channel_pair
-from knock.pool.descriptor import Descriptor, keep_private
+from knock.pool.descriptor import Descriptor, keep_private, nameless_file
 from knock.pool.kin import handles, why_deaf
 from knock.pool.ledger import LedgerReader, make_ledger
 from knock.pool.logtail import LogTail
@@ -87,7 +87,7 @@ class Handle:
         self.permits = PermitPipe()
         self._their_ledger = keep_private(Descriptor(make_ledger()))
         self.ledger = LedgerReader(self._their_ledger.fd)
-        self._scribble = keep_private(Descriptor(os.memfd_create("knock-scribble")))
+        self._scribble = keep_private(Descriptor(nameless_file("knock-scribble")))
         fcntl.fcntl(self._scribble.fd, fcntl.F_SETFL, os.O_APPEND)
         dead_man, alive = os.pipe2(os.O_CLOEXEC)
         self._dead_man = keep_private(Descriptor(dead_man))

@@ -2,7 +2,14 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterable
+from time import monotonic, sleep
 
+from knock.pool.descriptor import still_unreadable
+from knock.pool.mechanism import has
+
+# How often a process is looked at that has no descriptor to wait on.
+_LOOK_SECONDS = 0.005
 _READ_BYTES = 1 << 16
 _READ_ONLY = os.O_RDONLY | os.O_CLOEXEC
 # Taken at import: a job may put its own functions in their place.
@@ -11,10 +18,54 @@ _listdir, _open, _read, _close = os.listdir, os.open, os.read, os.close
 
 def open_pidfd(pid: int) -> int | None:
     """Return a descriptor of the process, or None if it is gone or the system has none."""
+    if not has("pidfd"):
+        return None
     try:
         return os.pidfd_open(pid)
-    except (AttributeError, OSError):
+    except OSError:
         return None
+
+
+def child_ends(pid: int, seconds: float) -> bool:
+    """Wait for the end of a child and leave it to be reaped; False if it has not ended by then."""
+    pidfd = open_pidfd(pid)
+    if pidfd is None:
+        return _comes_true(lambda: _has_ended(pid), seconds)
+    try:
+        return not still_unreadable([pidfd], seconds)
+    finally:
+        os.close(pidfd)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def strangers_end(pids: Iterable[int], seconds: float) -> bool:
+    """Wait for the end of processes whose parent is somebody else, without descriptors of them."""
+    return _comes_true(lambda: all(map(_is_gone, pids)), seconds)
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's, under a number that was used again
+        return True
+    return os.path.exists(f"/proc/{pid}/stat") and is_zombie(pid)
+
+
+def _comes_true(is_met: Callable[[], bool], seconds: float) -> bool:
+    until = monotonic() + seconds
+    while not is_met():
+        if monotonic() >= until:
+            return False
+        sleep(_LOOK_SECONDS)
+    return True
 
 
 def ended_child() -> int | None:

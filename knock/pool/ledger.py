@@ -13,6 +13,9 @@ from enum import IntEnum
 from time import monotonic_ns
 from typing import NamedTuple
 
+from knock.pool.descriptor import nameless_file
+from knock.pool.mechanism import has
+
 PAGE_BYTES = mmap.PAGESIZE
 # The ticket stands before and after the start: a reader that comes between two stores sees
 # two different tickets, and looks again.
@@ -55,10 +58,13 @@ class Entry(NamedTuple):
 def make_ledger() -> int:
     """Return the descriptor of a fresh, empty page.
 
-    Its size is sealed: a job that cut it off would end whoever reads it, by SIGBUS.
+    Its size is sealed: a job that cut it off would end whoever reads it, by SIGBUS. In a temporary
+    file, where there is nothing else, a job that looks for it can do so.
     """
-    fd = os.memfd_create("knock-ledger", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = nameless_file("knock-ledger")
     os.ftruncate(fd, PAGE_BYTES)
+    if not has("memfd"):
+        return fd
     seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     return fd

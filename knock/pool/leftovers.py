@@ -9,14 +9,18 @@ import signal
 import sys
 from collections.abc import Iterable
 from time import monotonic, sleep
+from typing import Any
 
 from knock.pool.bookkeeping import forget_children, pools, retire_pools
 from knock.pool.descriptor import still_unreadable
 from knock.pool.kin import all_children, children
+from knock.pool.mechanism import has
 
 # How long a sweep may take; what cannot be reaped by then is left to the nursery.
 SWEEP_SECONDS = 1.0
 _NOTE_SECONDS = 0.002
+# How often a dying process is looked at where it has no descriptor to wait on.
+_LOOK_SECONDS = 0.001
 # Helpers that a library starts once for the process, and that end with it by themselves.
 _TRACKERS = (
     "multiprocessing.resource_tracker",
@@ -25,9 +29,11 @@ _TRACKERS = (
 )
 _ANY = os.WEXITED | os.WNOHANG | os.WNOWAIT
 # Taken at import: a job may put its own functions in their place.
-_waitid, _waitpid, _pidfd_open, _close = os.waitid, os.waitpid, os.pidfd_open, os.close
+_waitid, _waitpid, _kill, _close = os.waitid, os.waitpid, os.kill, os.close
+_pidfd_open: Any = getattr(os, "pidfd_open", None)
 _P_ALL, _WNOHANG, _exit_code = os.P_ALL, os.WNOHANG, os.waitstatus_to_exitcode
-_send_signal, _SIGKILL = signal.pidfd_send_signal, signal.SIGKILL
+_send_signal: Any = getattr(signal, "pidfd_send_signal", None)
+_SIGKILL = signal.SIGKILL
 _modules, _sleep = sys.modules, sleep
 
 
@@ -92,13 +98,34 @@ def _end(pids: Iterable[int], until: float) -> set[int]:
     living = {pid for pid in pids if not _reap(pid, exit_codes)}
     # Before they are killed: it would start others.
     retire_pools(living, until - monotonic())
-    dying = {pidfd: pid for pid in living if (pidfd := _strike(pid)) is not None}
+    if has("pidfd"):
+        _kill_and_reap(living, exit_codes, until)
+    else:
+        _kill_and_look(living, exit_codes, until)
+    forget_children(exit_codes)
+    return living
+
+
+def _kill_and_reap(pids: Iterable[int], exit_codes: dict[int, int], until: float) -> None:
+    dying = {pidfd: pid for pid in pids if (pidfd := _strike(pid)) is not None}
     still_unreadable(dying, until - monotonic())
     for pidfd, pid in dying.items():
         _close(pidfd)
         _reap(pid, exit_codes)
-    forget_children(exit_codes)
-    return living
+
+
+def _kill_and_look(pids: Iterable[int], exit_codes: dict[int, int], until: float) -> None:
+    # Their numbers are their own until they are reaped, here.
+    for pid in pids:
+        try:
+            _kill(pid, _SIGKILL)
+        except OSError:  # as in ``_strike``
+            pass
+    left = set(pids)
+    while left := {pid for pid in left if not _reap(pid, exit_codes)}:
+        if monotonic() >= until:
+            return
+        _sleep(_LOOK_SECONDS)
 
 
 def _reap(pid: int, exit_codes: dict[int, int]) -> bool:
@@ -115,7 +142,7 @@ def _reap(pid: int, exit_codes: dict[int, int]) -> bool:
 def _strike(pid: int) -> int | None:
     """Kill a child; return a descriptor that tells of its end, or None if there is none."""
     try:
-        pidfd = _pidfd_open(pid)
+        pidfd: int = _pidfd_open(pid)
     except OSError:  # no descriptor is left: after those that got one
         return None
     try:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from knock.errors import WorkerBootError
-from knock.pool.descriptor import Descriptor, keep_private, share, still_unreadable
+from knock.pool.descriptor import Descriptor, keep_private, share
 from knock.pool.interpreter import interpreter_command
-from knock.pool.kin import open_pidfd
+from knock.pool.kin import child_ends
 from knock.pool.nursery import nursery_main, receive_fds
 from knock.pool.process import flush_standard_streams, forget_exit_handlers
 from knock.pool.settings import PoolSettings
@@ -195,7 +195,8 @@ class Nursery:
         self._alive.close()
         self._orders.clear()
         self.is_lost = True
-        if not self._wait(_LEAVE_SECONDS if self.is_preloaded else _LEAVE_EMPTY_SECONDS):
+        limit = _LEAVE_SECONDS if self.is_preloaded else _LEAVE_EMPTY_SECONDS
+        if not child_ends(self.pid, limit):
             self.kill()
         return self._reap()
 
@@ -207,16 +208,6 @@ class Nursery:
                 kill(self.pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 continue
-
-    def _wait(self, seconds: float) -> bool:
-        """Wait for its end, and leave it to be reaped."""
-        pidfd = open_pidfd(self.pid)
-        if pidfd is None:
-            return True  # gone, or there is no way to wait with a limit
-        try:
-            return not still_unreadable([pidfd], seconds)
-        finally:
-            os.close(pidfd)
 
     def _reap(self) -> str:
         if self._process is not None:

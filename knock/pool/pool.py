@@ -23,7 +23,7 @@ from knock.core.job import Death
 from knock.errors import WorkerBootError
 from knock.pool.clock import Clock
 from knock.pool.death import death_of
-from knock.pool.descriptor import still_unreadable
+from knock.pool.deathwatch import REPORT_SECONDS, expect_report, is_report_overdue, see_dead
 from knock.pool.handle import Handle
 from knock.pool.hearing import WorkerMessage, hear, ready
 from knock.pool.kills import Kills
@@ -52,10 +52,6 @@ _logger = logging.getLogger("knock.pool")
 
 # A worker whose channel is closed but that does not end is killed after so long.
 _EOF_GRACE_SECONDS = 1.0
-# How long the workers of a nursery that died may take to be dead; it is milliseconds.
-_ORPHAN_SECONDS = 1.0
-# How long the nursery may take to tell of a death that the kernel has shown; it is milliseconds.
-_REPORT_SECONDS = 5.0
 
 
 class Pool:
@@ -218,13 +214,21 @@ class Pool:
         if handle.channel.violation is not None:
             handle.violate(handle.channel.violation)
         if handle.violation is not None:
-            if self._listening.end(handle):
+            if self._heard_all(handle):
                 _logger.error("killing worker %s, which lied: %s", handle.pid, handle.violation)
-        elif handle.channel.is_ended and self._listening.end(handle) and not handle.is_doomed:
+        elif handle.channel.is_ended and self._heard_all(handle) and not handle.is_doomed:
             # Its death is told by the nursery; should it live on without a channel, it is killed.
             handle.kill_at = self._clock.now() + _EOF_GRACE_SECONDS
             handle.kill_reason = "it had closed its channel"
         return events
+
+    def _heard_all(self, handle: Handle) -> bool:
+        if not self._listening.end(handle):
+            return False
+        if handle.pid is not None and handle.pidfd < 0:
+            # Nothing but the nursery will show that it is dead.
+            expect_report(handle, self._clock.now())
+        return True
 
     # --- the nursery ---
 
@@ -251,7 +255,9 @@ class Pool:
         match report:
             case Spawned():
                 handle.born(report)
-                self._listening.await_death(handle, lambda: self._expect_report(handle))
+                self._listening.await_death(
+                    handle, lambda: expect_report(handle, self._clock.now())
+                )
                 return [ready(handle)] if handle.is_ready else []
             case NotSpawned():
                 cause = f"cannot fork: {report.detail}"
@@ -275,26 +281,14 @@ class Pool:
             handle.kill_orphans()
         how = self._close_nursery()
         # A worker that still ran could do its job beside the next attempt at it.
-        self._see_them_dead()
+        see_dead(self._handles.values())
         return how
-
-    def _expect_report(self, handle: Handle) -> None:
-        handle.report_by = self._clock.now() + _REPORT_SECONDS
-
-    def _is_report_overdue(self, now: float) -> bool:
-        for handle in self._handles.values():
-            if handle.report_by is not None and handle.report_by <= now:
-                if now - handle.report_by < _REPORT_SECONDS:
-                    return True
-                # This process was held up itself, and may find the report when it looks.
-                handle.report_by = now + _REPORT_SECONDS
-        return False
 
     def _nursery_is_silent(self, nursery: Nursery) -> list[Event]:
         """Give up a nursery that does not tell of a death: it is stopped, or stuck."""
         nursery.kill()
         self._leave_nursery()
-        cause = f"the process that forked it told of no death for {_REPORT_SECONDS:g} s"
+        cause = f"the process that forked it told of no death for {REPORT_SECONDS:g} s"
         return self._bury_all(Death(cause=cause, is_infrastructure=True))
 
     def _nursery_hangs(self, nursery: Nursery) -> list[Event]:
@@ -309,11 +303,6 @@ class Pool:
         nursery.kill()
         self._leave_nursery()
         return self._bury_all(death)
-
-    def _see_them_dead(self) -> None:
-        pidfds = [handle.pidfd for handle in self._handles.values() if handle.pidfd >= 0]
-        if still_unreadable(pidfds, _ORPHAN_SECONDS):
-            _logger.error("workers outlive SIGKILL (in uninterruptible sleep?)")
 
     def _bury_all(self, death: Death) -> list[Event]:
         events: list[Event] = []
@@ -365,7 +354,7 @@ class Pool:
                 is_unanswered |= handle.pid is None
         if is_unanswered and self._nursery is not None:
             events += self._nursery_hangs(self._nursery)
-        if self._nursery is not None and self._is_report_overdue(now):
+        if self._nursery is not None and is_report_overdue(self._handles.values(), now):
             events += self._nursery_is_silent(self._nursery)
         return events
 
@@ -380,7 +369,7 @@ class Pool:
         for handle in self._handles.values():
             handle.kill()
         self._close_nursery()
-        self._see_them_dead()
+        see_dead(self._handles.values())
         for handle in self._handles.values():
             self._listening.end(handle)
             self._listening.end_await(handle)

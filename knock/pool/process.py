@@ -14,6 +14,7 @@ import weakref
 from types import ModuleType
 
 from knock.pool.link import leave
+from knock.pool.mechanism import has
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -71,11 +72,11 @@ def die_with(parent_pid: int, dead_man: int) -> None:
     """Be killed by the kernel when the parent dies, or all write ends of ``dead_man`` are closed.
 
     Both work while C code holds the GIL. The pipe's owner is the process group, so it takes the
-    children of jobs along. Where the system has neither, the end of the channel must do.
+    children of jobs along. Where the system has neither, the nursery must do, and should it be gone
+    as well, the end of the channel: nobody looks at that while a job runs.
     """
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if has("pdeathsig"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     # Looked at after it was armed: who died before set nothing off.
     if os.getppid() != parent_pid:
         leave(_ORPHANED)
@@ -83,22 +84,25 @@ def die_with(parent_pid: int, dead_man: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Be the parent of all orphans below, whatever session they are in."""
-    if sys.platform == "linux":
+    """Be the parent of all orphans below, whatever session they are in.
+
+    Where the system has no such thing, those that have left their session escape.
+    """
+    if has("subreaper"):
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def arm(dead_man: int) -> None:
     """Be killed with one's process group when all write ends of this pipe are closed.
 
-    It must be a pipe that nobody writes to: data would kill as well.
+    It must be a pipe that nobody writes to: data would kill as well. Where the system has no such
+    signal, only an end that has come already is seen.
     """
-    if sys.platform != "linux":
-        return
-    fcntl.fcntl(dead_man, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(dead_man, fcntl.F_SETOWN, -os.getpgid(0))
-    flags = fcntl.fcntl(dead_man, fcntl.F_GETFL)
-    fcntl.fcntl(dead_man, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if has("f_setsig"):
+        fcntl.fcntl(dead_man, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(dead_man, fcntl.F_SETOWN, -os.getpgid(0))
+        flags = fcntl.fcntl(dead_man, fcntl.F_GETFL)
+        fcntl.fcntl(dead_man, fcntl.F_SETFL, flags | os.O_ASYNC)
     # As above.
     if select.select([dead_man], [], [], 0)[0]:
         leave(_ORPHANED)
@@ -106,7 +110,7 @@ def arm(dead_man: int) -> None:
 
 def disarm(dead_man: int) -> None:
     """Take ``arm`` back and close the pipe."""
-    if sys.platform == "linux":
+    if has("f_setsig"):
         flags = fcntl.fcntl(dead_man, fcntl.F_GETFL)
         fcntl.fcntl(dead_man, fcntl.F_SETFL, flags & ~os.O_ASYNC)
     os.close(dead_man)

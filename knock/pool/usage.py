@@ -13,6 +13,7 @@ import sys
 from time import monotonic_ns, process_time_ns
 
 from knock.pool.descriptor import identity, out_of_the_way
+from knock.pool.mechanism import has
 from knock.protocol.attempt import Measured
 
 # Jobs shorter than this share one reading of the memory.
@@ -31,7 +32,9 @@ class UsageMeter:
     """Measures one attempt after the other: ``begin``, then ``end``."""
 
     def __init__(self) -> None:
-        self._clear_refs = _open("/proc/self/clear_refs", os.O_WRONLY)
+        # Without it a peak is known only as far as a reading shows it, and is not called exact.
+        has_reset = has("clear_refs")
+        self._clear_refs = _open("/proc/self/clear_refs", os.O_WRONLY) if has_reset else None
         self._clear_refs_identity = None if self._clear_refs is None else identity(self._clear_refs)
         self._statm = _open("/proc/self/statm", os.O_RDONLY)
         self._status = _open("/proc/self/status", os.O_RDONLY)

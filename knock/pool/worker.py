@@ -41,7 +41,7 @@ class WorkerFds:
     """The descriptors that a worker lives by; all its own, none shared with another worker.
 
     ``channel``: its end of the socketpair, blocking. ``permits``: read end of the permit pipe,
-    blocking. ``ledger``: memfd of one page. ``scribble``: memfd, O_APPEND. ``dead_man``: read end
+    blocking. ``ledger``: file of one page. ``scribble``: file, O_APPEND. ``dead_man``: read end
     of the dead-man pipe, not armed yet. ``output``: write ends of the pipes for standard output and
     error, if they are captured.
     """

@@ -3,6 +3,7 @@
 import os
 import pickle
 
+from knock.pool.mechanism import check_masked, check_needed
 from knock.storage.base import Storage
 from knock.supervisor.client import Place, Starter, SupervisorClient
 from knock.supervisor.collector import without_collector
@@ -20,9 +21,13 @@ def start_supervisor(
     uses a copy, which comes back with ``Ended``.
 
     Raises:
-        ConfigError: The storage cannot be sent to another process.
+        ConfigError: The storage cannot be sent to another process, or ``KNOCK_DISABLE`` names
+            something unknown.
+        UnsupportedPlatformError: The system lacks what knock needs.
         WorkerBootError: The process cannot be started.
     """
+    check_needed()
+    check_masked()
     _occupy_standard_streams()
     starter: Starter = start_in_thread if place == "thread" else start_in_process
     return starter(options, storage)

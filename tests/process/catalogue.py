@@ -4,7 +4,8 @@ A row is one fault. ``told`` are words of the cause that the job's record has. `
 the worker goes on; None if that depends on who is faster. ``limit`` is the job's own, in seconds. A
 row that ``leaves_dirt`` may change what later jobs of that worker find, and is to harm nobody else.
 A row with ``scenario`` is no job's doing, and is played by a function in
-``tests/process/scenario.py``; one with ``not_run`` cannot be run here, for that reason.
+``tests/process/scenario.py``; one with ``not_run`` cannot be run here, for that reason. ``needs``
+is the mechanism of the system without which knock does not promise it.
 """
 
 import math
@@ -44,6 +45,7 @@ class Row:
     leaves_dirt: bool = False
     scenario: Callable[[Scene], None] | None = None
     not_run: str = ""
+    needs: str = ""
 
     def __str__(self) -> str:
         return f"{self.key} {self.how}"
@@ -195,16 +197,20 @@ CATALOGUE = [
     crash("W21", "channel handed on to a child", h.heir, "killed by SIGKILL, not by knock"),
     # --- children ---
     *(
-        timeout("W22", f"{name} child", partial(h.breed, steps, h.loop))
-        for name, steps in (
-            ("plain", "f"),
-            ("setsid", "fs"),
-            ("double-forked", "ff"),
-            ("daemon", "fsf"),
+        timeout("W22", f"{name} child", partial(h.breed, steps, h.loop), needs=needs)
+        for name, steps, needs in (
+            ("plain", "f", ""),
+            ("setsid", "fs", "subreaper"),
+            ("double-forked", "ff", ""),
+            ("daemon", "fsf", "subreaper"),
         )
     ),
     crash(
-        "W22", "daemon child, then exit 0", partial(h.breed, "fsf", partial(h.leave, 0)), "code 0"
+        "W22",
+        "daemon child, then exit 0",
+        partial(h.breed, "fsf", partial(h.leave, 0)),
+        "code 0",
+        needs="subreaper",
     ),
     timeout("W23", "64 forks", partial(h.fork_bomb, 6)),
     # --- results and exceptions ---

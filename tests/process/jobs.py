@@ -15,6 +15,7 @@ from multiprocessing.util import Finalize
 from typing import Any, NoReturn
 
 from knock.pool.job import DESK
+from knock.pool.mechanism import MECHANISMS, has
 from knock.protocol.attempt import Measured, encode_result
 from tests.witness import Gate, Witness
 
@@ -133,6 +134,23 @@ def breed(witness: Witness) -> None:
 def breed_and_spin(witness: Witness) -> None:
     breed(witness)
     spin(witness)
+
+
+def breed_here_and_spin(witness: Witness) -> None:
+    """As above, with one child, which stays in the session."""
+    sleep = [sys.executable, "-c", "import time; time.sleep(1000)"]
+    witness.note(subprocess.Popen(sleep).pid)
+    spin(witness)
+
+
+def mechanisms_here() -> tuple[list[str], int, int]:
+    """Return what is masked, whether orphans fall to this process, and its parent-death signal."""
+    facts = []
+    for option in (37, 2):  # PR_GET_CHILD_SUBREAPER, PR_GET_PDEATHSIG
+        number = ctypes.c_int(-1)
+        ctypes.CDLL(None).prctl(option, ctypes.byref(number), 0, 0, 0)
+        facts.append(number.value)
+    return [name for name in MECHANISMS if not has(name)], *facts
 
 
 def breed_and_die(witness: Witness) -> None:

@@ -10,9 +10,13 @@ from tests.process.catalogue import CATALOGUE, Row
 
 pytestmark = pytest.mark.process
 
-RUN = [row for row in CATALOGUE if not row.not_run]
+RUN = [
+    pytest.param(row, marks=[pytest.mark.needs(row.needs)] if row.needs else [])
+    for row in CATALOGUE
+    if not row.not_run
+]
 # What the process that forks has a part in; the rest is between worker and supervisor.
-DEATHS = [row for row in RUN if row.key in ("W1", "W2", "W3", "W4", "W20", "W22")]
+DEATHS = [param for param in RUN if param.values[0].key in ("W1", "W2", "W3", "W4", "W20", "W22")]
 
 
 class _Arenas:

@@ -11,7 +11,7 @@ from knock.core.events import (
 from tests.process import jobs
 from tests.witness import is_alive, wait_for
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 
 @pytest.mark.parametrize(

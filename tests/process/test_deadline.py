@@ -5,7 +5,7 @@ import pytest
 from knock.run import run_pool
 from tests.process import jobs
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 # More than 2**31 milliseconds, which is all that epoll takes.
 FOUR_WEEKS = 28 * 86_400.0

@@ -9,7 +9,7 @@ import pytest
 from tests.process import jobs
 from tests.witness import Witness, is_alive, process_state, script, wait_for, wait_gone
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 HOLDER = """
 import sys
@@ -36,11 +36,13 @@ def holder(request, witness):
         yield running
 
 
+@pytest.mark.needs("subreaper")
 def test_no_process_outlives_its_supervisor(holder):
     holder.kill(signal.SIGKILL)
     holder.wait_descendants_gone(1.0)
 
 
+@pytest.mark.needs("subreaper")
 def test_no_process_outlives_a_supervisor_that_simply_ends(holder):
     holder.say()
     code, _, errors = holder.end()
@@ -48,6 +50,7 @@ def test_no_process_outlives_a_supervisor_that_simply_ends(holder):
     assert (code, errors) == (0, "")
 
 
+@pytest.mark.needs("pdeathsig")
 def test_workers_do_not_outlive_their_nursery(drive, witness, gate):
     drive.start(0, 1)
     spinning = drive.send((jobs.spin, witness))
@@ -80,6 +83,7 @@ def test_a_nursery_that_dies_between_two_births_is_replaced(drive):
     assert drive.values(drive.send((jobs.square, 3), worker=1, generation=2)) == [9]
 
 
+@pytest.mark.needs("subreaper")
 def test_closing_with_a_death_unheard_kills_all_the_same(make_drive, tmp_path):
     drive = make_drive().start(0, 1)
     bred = Witness(str(tmp_path / "bred"))

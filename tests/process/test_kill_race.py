@@ -7,7 +7,7 @@ import pytest
 from knock.core.commands import KillCause
 from tests.process import jobs
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 KILLS = 60
 WINDOW = 40

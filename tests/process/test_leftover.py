@@ -8,13 +8,15 @@ from knock.pool import leftovers
 from tests.process import jobs, litter
 from tests.witness import is_alive, wait_gone
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
+# These fall to whoever adopts orphans.
+ADOPTED = pytest.mark.needs("subreaper")
 KINDS = [
     litter.leave_plain,
     litter.leave_in_own_session,
-    litter.leave_forked_twice,
-    litter.leave_daemon,
+    pytest.param(litter.leave_forked_twice, marks=ADOPTED),
+    pytest.param(litter.leave_daemon, marks=ADOPTED),
     litter.leave_deaf,
     litter.leave_with_thread,
 ]
@@ -36,6 +38,7 @@ def test_a_process_left_behind_is_dead_when_the_answer_comes(drive, witness, lea
     assert left_by(drive, jobs.square, 2) == 0
 
 
+@pytest.mark.needs("subreaper")
 def test_a_tree_of_sessions_is_taken_whole(drive, witness):
     drive.start()
     count = left_by(drive, litter.leave_tree, witness, 6)
@@ -80,6 +83,7 @@ def test_children_are_found_and_counted_once_when_descriptors_run_out(make_drive
     assert not any(is_alive(int(pid)) for pid in witness.facts())
 
 
+@pytest.mark.needs("subreaper")
 def test_children_of_the_initializer_stay(make_drive, witness):
     drive = make_drive(initializer=litter.start_helper, initargs=(witness,)).start()
     pids = set(map(int, witness.wait(2)))
@@ -90,6 +94,7 @@ def test_children_of_the_initializer_stay(make_drive, witness):
     wait_gone(pids, 1.0)
 
 
+@pytest.mark.needs("subreaper")
 def test_a_forked_process_that_comes_back_kills_nothing(make_drive, witness):
     drive = make_drive().start()
     # It ends as a script would, and its own child falls to the worker.
@@ -184,7 +189,7 @@ def test_an_executor_left_open_is_broken_for_the_next_job(make_drive, witness):
     assert drive.exit().death.exit_code == 0
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=ADOPTED)])
 def test_multiprocessing_works_on_after_a_process_was_left(make_drive, witness, method):
     drive = make_drive().start()
     for number in range(2):

@@ -20,7 +20,7 @@ from knock.pool.definition import Processor, Style, dump_definitions
 from tests.process import jobs
 from tests.witness import wait_for
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 
 def test_jobs_run_in_order_and_their_values_come_back(drive):
@@ -184,6 +184,7 @@ def test_what_running_jobs_log_is_told_in_order(drive):
     assert said == [f"line {n}" for n in range(2000)]
 
 
+@pytest.mark.needs("subreaper")
 def test_closing_kills_what_runs_and_what_it_left_behind(drive, witness):
     drive.start(0, 1)
     drive.send((jobs.breed_and_spin, witness))
@@ -194,6 +195,7 @@ def test_closing_kills_what_runs_and_what_it_left_behind(drive, witness):
     drive.pool.close()
 
 
+@pytest.mark.needs("subreaper")
 def test_what_a_dead_job_left_behind_is_killed(drive, witness):
     drive.start()
     drive.send((jobs.breed_and_die, witness))

@@ -12,7 +12,7 @@ from knock.core.events import (
 from tests.process import jobs
 from tests.witness import ROOT, is_alive, script, wait_gone
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 ASYNCIO = """
 import asyncio, signal
@@ -57,6 +57,7 @@ threading.Thread(target=disarm, daemon=True).start()
 """
 
 
+@pytest.mark.needs("pidfd")
 @pytest.mark.parametrize(
     "handler, seen",
     [(signal.SIG_DFL, "killed by SIGKILL"), (signal.SIG_IGN, "ended unseen")],
@@ -118,6 +119,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.needs("f_setsig")
 @pytest.mark.parametrize("method", ["forkserver", "fork"])
 def test_a_module_that_hangs_does_not_outlive_the_caller(tmp_path, witness, method):
     (tmp_path / "preloaded_module.py").write_text(HANGS.format(witness=witness.path))

@@ -12,7 +12,7 @@ from knock.core.commands import KillCause
 from tests.process import jobs
 from tests.witness import LIMIT_SECONDS, Witness, wait_for
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 
 def spin_in_python(witness: Witness) -> None:

@@ -10,9 +10,10 @@ from tests.process import jobs
 from tests.process.test_end import nursery_pid
 from tests.witness import is_alive, wait_gone
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 
+@pytest.mark.needs("subreaper")
 def test_a_kill_takes_all_children_of_the_job(drive, witness):
     drive.start()
     [ticket] = drive.send((jobs.breed_and_spin, witness))

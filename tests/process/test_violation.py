@@ -7,7 +7,7 @@ import pytest
 
 from tests.process import jobs
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 
 def test_an_answer_for_a_job_of_another_worker_is_a_violation(drive, witness, gate):
@@ -44,6 +44,7 @@ def test_nonsense_in_the_ledger_harms_nobody(make_drive, witness, gate, data):
     assert drive.values(tickets) == ["written", "written", "waits"]
 
 
+@pytest.mark.needs("memfd")
 def test_the_ledger_cannot_be_taken_from_under_its_reader(make_drive, witness, gate):
     # Reading a page of a file that was cut off is SIGBUS: the supervisor's end, not the job's.
     drive = make_drive().start()

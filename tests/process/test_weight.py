@@ -11,7 +11,7 @@ from knock.pool.oom import OomWatch
 from knock.pool.weight import weigh
 from tests.process import jobs
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 MIB = 1 << 20
 V2 = "/sys/fs/cgroup/a/b/memory.events"

@@ -22,7 +22,7 @@ from tests.supervisor.conftest import Caller
 from tests.supervisor.storages import Unpicklable
 from tests.witness import is_alive, script, wait_for, wait_gone
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.platform]
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def in_process():
 # --- the supervisor's process ---------------------------------------------------------------------
 
 
+@pytest.mark.needs("subreaper")
 def test_a_killed_supervisor_is_told_to_all_who_wait_and_leaves_nothing(in_process, witness):
     caller, errors = in_process, []
     caller.add((make.breed_and_spin, witness))
@@ -102,6 +103,7 @@ print("ready", flush=True)
 """
 
 
+@pytest.mark.needs("subreaper")
 @pytest.mark.parametrize(
     "then", ["sys.stdin.readline()", "sum(range(10**12))", "sys.exit(0)", "import os; os._exit(1)"]
 )
@@ -118,6 +120,7 @@ def test_nothing_outlives_the_caller(place, witness, then):
 # --- a storage or a pool that cannot be -----------------------------------------------------------
 
 
+@pytest.mark.needs("subreaper")
 def test_a_supervisor_whose_client_is_forgotten_ends(place, witness):
     before = set(threading.enumerate())
     caller = Caller(place)
