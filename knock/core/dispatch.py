@@ -1,6 +1,7 @@
 """Which claimed job goes to which worker, and which is taken back from one."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -16,6 +17,7 @@ from knock.core.job import Priority
 from knock.core.kind import MAX_WINDOW, WINDOW_SECONDS, Kind
 from knock.core.limit import START_SECONDS, first_look
 from knock.core.slot import AT_WORK, Flight, Slot
+from knock.core.width import Waiting, Width, has_slots
 
 # What may wait behind a running job, in bytes of payload.
 WINDOW_BYTES = 1 << 20
@@ -49,13 +51,14 @@ class _Turn:
 
     ``queue`` has the next job last; ``kept`` are those that have to wait. ``urgent`` is the
     priority of the most urgent job that waits in a window and could go elsewhere; None until
-    somebody asks.
+    somebody asks. ``free`` counts the slots that no job takes; None where that does not matter.
     """
 
     now: float
     best: int
     queue: list[Flight]
     expire: _Settle
+    free: int | None
     urgent: int | None = None
     kept: list[Flight] = field(default_factory=list)
     batches: dict[Slot, _Batch] = field(default_factory=dict)
@@ -68,13 +71,19 @@ class Dispatcher:
             that have not started are taken back from the windows.
     Rule R: nothing less urgent is sent while a more urgent job waits in a window and could go to
             another worker.
+
+    Rules W and K, for jobs that take several slots: see ``core/width.py``.
     """
 
-    def __init__(self, slots: Sequence[Slot], *, has_stop_rule: bool) -> None:
+    def __init__(
+        self, slots: Sequence[Slot], *, has_stop_rule: bool, wide: Sequence[Kind] = ()
+    ) -> None:
         self._slots = slots
+        self._width = Width(slots, wide)
         self._has_stop_rule = has_stop_rule
         self._last_ticket = 0
         self.ready: list[Flight] = []
+        self.waiting: Waiting | None = None
         self._by_priority: dict[int, int] = {}
 
     def add(self, flights: Iterable[Flight]) -> None:
@@ -116,11 +125,27 @@ class Dispatcher:
         """
         typical = self._typical_cost()
         room = 0
-        for slot in self._slots:
+        for slot in self._width.open_slots() if self._width.is_tight else self._slots:
             if slot.takes_jobs:
                 free = max(int((WINDOW_SECONDS - slot.load) / typical), 0 if slot.window else 1)
                 room += int(min(free, slot.quota - slot.handed))
-        return min(room, MAX_WINDOW * len(self._slots)) - len(self.ready) + held_back
+        most = MAX_WINDOW * len(self._slots)
+        here = len(self.ready) - held_back
+        waiting = self.waiting
+        if waiting is not None and here < most:
+            # What is behind it waits anyway; what is ahead of it shall come.
+            here = max(0, waiting.ahead - held_back)
+        return min(room, most) - here
+
+    def find_waiting(self, now: float) -> None:
+        """See for which job slots are kept now, once this turn has sent what it can."""
+        self.waiting = self._width.waits_for(self.ready, now) if self._width.is_tight else None
+
+    def behind(self) -> Mapping[Kind, int]:
+        """Count, by type, the job for which slots are kept, and those behind it."""
+        if self.waiting is None:
+            return {}
+        return Counter(flight.kind for flight in self.ready[self.waiting.ahead :])
 
     def _typical_cost(self) -> float:
         for slot in self._slots:
@@ -179,7 +204,8 @@ class Dispatcher:
     def _share_out(self, slots: list[Slot], now: float, expire: _Settle) -> dict[Slot, _Batch]:
         best = self.ready[0].claim.job.priority
         share = max(1, len(self.ready) // len(slots))
-        turn = _Turn(now, best, self.ready[::-1], expire)
+        free = self._width.free() if self._width.is_tight else None
+        turn = _Turn(now, best, self.ready[::-1], expire, free)
         while turn.queue and slots:
             for slot in slots.copy():
                 if not self._fill(slot, share, turn):
@@ -209,7 +235,7 @@ class Dispatcher:
             if expires_at is not None and expires_at <= now:
                 turn.expire(queue.pop())
                 continue
-            fit = self._fit(slot, flight, now)
+            fit = self._fit(slot, flight, turn)
             if fit is _Fit.SLOT_FULL:
                 break
             queue.pop()
@@ -239,7 +265,7 @@ class Dispatcher:
             )
         return priority > turn.urgent
 
-    def _fit(self, slot: Slot, flight: Flight, now: float) -> _Fit:
+    def _fit(self, slot: Slot, flight: Flight, turn: _Turn) -> _Fit:
         kind, job = flight.kind, flight.claim.job
         # A job with an expiry is never sent ahead: it must not start after it.
         if slot.window and (
@@ -248,7 +274,11 @@ class Dispatcher:
             or job.expires_at is not None
         ):
             return _Fit.SLOT_FULL
-        return _Fit.HELD_BACK if self._is_held_back(slot, flight, now) else _Fit.FITS
+        if self._is_held_back(slot, flight, turn.now):
+            return _Fit.HELD_BACK
+        if turn.free is not None and not has_slots(slot, kind, turn.free):
+            return _Fit.SLOT_FULL  # nothing behind it may go to the slot instead
+        return _Fit.FITS
 
     def _is_held_back(self, slot: Slot, flight: Flight, now: float) -> bool:
         """Whether the job's type has no place at this worker, full or not."""
@@ -278,6 +308,8 @@ class Dispatcher:
             slot.held.discard(kind)
             batch.resumed.append(kind.name)
         was_idle = not slot.window
+        if turn.free is not None and was_idle:
+            turn.free -= kind.policy.threads
         slot.put(flight)
         priority = flight.claim.job.priority
         self._by_priority[priority] = self._by_priority.get(priority, 0) + 1
@@ -308,6 +340,8 @@ class Dispatcher:
         if not any(slot.is_idle for slot in self._slots):
             return []
         if any(slot.revoking for slot in self._slots):
+            return []
+        if self._width.is_tight and self._width.free() < 1:
             return []
         victim, loot = None, list[Flight]()
         for slot in self._slots:

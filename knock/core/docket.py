@@ -12,6 +12,7 @@ from knock.core.intake import Intake
 from knock.core.job import (
     Attempt,
     AttemptOutcome,
+    Claim,
     DeathReason,
     JobState,
     Settlement,
@@ -39,7 +40,7 @@ class Docket:
     def __init__(
         self, slots: Sequence[Slot], kinds: Kinds, rng: Random, stop_rule: StopRule | None
     ) -> None:
-        self.dispatcher = Dispatcher(slots, has_stop_rule=stop_rule is not None)
+        self.dispatcher = Dispatcher(slots, has_stop_rule=stop_rule is not None, wide=kinds.wide)
         self.intake = Intake()
         self.outbox = Outbox()
         self.tribunal = Tribunal(rng, stop_rule)
@@ -76,6 +77,14 @@ class Docket:
             else:
                 flights.append(flight)
         self.dispatcher.add(flights)
+
+    def is_behind(self, claims: Sequence[Claim]) -> bool:
+        """Whether what follows these in the storage would wait behind a job that lacks slots."""
+        waiting = self.dispatcher.waiting
+        if waiting is None or not claims:
+            return False
+        job = claims[-1].job
+        return (job.priority, job.run_at, job.id) >= waiting.flight.order
 
     # --- out, by itself ---
 

@@ -23,6 +23,8 @@ class Intake:
         self._is_due = True
         self._is_blocked = False
         self._is_changed = False
+        self._is_resting = False
+        self._has_news = False
         self._is_expiry_due = False
         self._urgent: int | None = None
         self._next_at: float | None = None
@@ -47,6 +49,18 @@ class Intake:
         elif self._is_blocked:
             self._is_due = True
 
+    def rest(self) -> None:
+        """What the storage holds would wait here: leave it there until there is news of it."""
+        self._is_due = self._has_news
+        self._is_blocked = True
+        self._is_resting = True
+
+    def wake(self) -> None:
+        """Nothing is in the way any more of what the storage holds."""
+        if self._is_resting:
+            self._is_resting = False
+            self.places_changed()
+
     def jobs_returned(self) -> None:
         """Released or retried jobs are in the storage again."""
         self._is_due = True
@@ -66,7 +80,9 @@ class Intake:
         self._failures = 0
         is_full = len(event.jobs) >= self._limit
         # Places that became free while the storage answered are not in its answer.
-        self._is_due |= event.has_more and (is_full or self._is_changed)
+        self._is_due |= event.has_more and self._is_changed
+        self._has_news = self._is_due
+        self._is_due |= event.has_more and is_full
         self._is_blocked = event.has_more and not is_full
         if event.next_at is not None:
             self._wake_by(event.next_at)

@@ -1,5 +1,7 @@
 """What the machine knows of one job type: its policy, its breaker, how long its jobs take."""
 
+from dataclasses import replace
+
 from knock.core.breaker import Breaker, BreakerState
 from knock.core.job import JobSpec, Unset
 from knock.core.policy import JobPolicy
@@ -17,7 +19,8 @@ class Kind:
     """One job type.
 
     ``out`` counts its claimed jobs, ``sent`` those of them that workers hold, ``holders`` these
-    workers. ``first_look`` is how long after its start a job is to be looked at, but for its
+    workers. ``bound`` is how many workers may hold jobs of the type, its breaker apart; None for
+    any number. ``first_look`` is how long after its start a job is to be looked at, but for its
     timeout; None if that need not be.
     """
 
@@ -25,6 +28,8 @@ class Kind:
         "_epoch",
         "_finished",
         "_mean",
+        "_workers",
+        "bound",
         "breaker",
         "cost",
         "first_look",
@@ -35,9 +40,11 @@ class Kind:
         "sent",
     )
 
-    def __init__(self, name: str, policy: JobPolicy) -> None:
+    def __init__(self, name: str, policy: JobPolicy, workers: int) -> None:
         self.name = name
         self.policy = policy
+        self._workers = workers
+        self.bound = self._find_bound()
         self.first_look = _first_look(policy)
         self._epoch = 1
         self.breaker = self._new_breaker()
@@ -50,7 +57,9 @@ class Kind:
     def set_policy(self, policy: JobPolicy) -> None:
         """Follow another policy; a breaker whose policy is the same keeps its state."""
         has_changed = policy.breaker != self.policy.breaker
-        self.policy = policy
+        # What is held was counted with as many threads as its worker was told of.
+        self.policy = replace(policy, threads=self.policy.threads)
+        self.bound = self._find_bound()
         self.first_look = _first_look(policy)
         if has_changed:
             if self.breaker is not None:
@@ -62,10 +71,23 @@ class Kind:
         policy = self.policy.breaker
         return None if policy is None else Breaker(policy, epoch=self._epoch)
 
+    def _find_bound(self) -> int | None:
+        bound, threads = self.policy.max_concurrency, self.policy.threads
+        if threads == 1:
+            return bound
+        # More of them could never run at once, whatever else does.
+        at_once = self._workers // threads
+        return at_once if bound is None else min(bound, at_once)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a job of the type takes more than one slot."""
+        return self.policy.threads > 1
+
     @property
     def is_bounded(self) -> bool:
         """Whether the number of workers that hold the type matters."""
-        return self.breaker is not None or self.policy.max_concurrency is not None
+        return self.breaker is not None or self.bound is not None
 
     @property
     def is_probing(self) -> bool:
@@ -74,7 +96,7 @@ class Kind:
 
     def places(self, now: float) -> int | None:
         """How many workers may hold jobs of the type at once; None for any number."""
-        bound = self.policy.max_concurrency
+        bound = self.bound
         if self.breaker is not None:
             places = self.breaker.places(now)
             if self.is_probing:
@@ -89,17 +111,19 @@ class Kind:
         places = self.places(now) if self.is_bounded else None
         return places is None or self.holders < places
 
-    def claimable(self, now: float, workers: int) -> int | None:
+    def claimable(self, now: float, behind: int = 0) -> int | None:
         """How many more jobs of the type are worth claiming; None for any number.
 
+        ``behind`` of those that are claimed wait for a job that lacks slots: more urgent ones may
+        come before them.
         A type with a place at every worker is not bounded: were it, less urgent jobs of another
         type would be claimed, and run, while it waits.
         """
         places = self.places(now) if self.is_bounded else None
-        if places is None or (places >= workers and not self.is_probing):
+        if places is None or (places >= self._workers and not self.is_probing):
             return None
-        each = 1 if self.is_probing else max(1, int(WINDOW_SECONDS / self.cost))
-        return max(0, places * each - self.out)
+        each = 1 if self.is_probing or self.is_wide else max(1, int(WINDOW_SECONDS / self.cost))
+        return max(0, places * each - self.out + behind)
 
     def learn(self, wall_seconds: float) -> None:
         """Take one more measured duration into account.

@@ -19,10 +19,17 @@ _NOTICES: Mapping[BreakerState, NoticeName] = {
 
 
 class Kinds:
-    """Job types by name. Changes of breakers gather as notices until they are taken."""
+    """Job types by name. Changes of breakers gather as notices until they are taken.
 
-    def __init__(self, policies: Mapping[str, JobPolicy]) -> None:
-        self._kinds = {name: Kind(name, policy) for name, policy in policies.items()}
+    ``wide`` are the types whose jobs take more than one of the ``workers`` slots.
+    """
+
+    def __init__(self, policies: Mapping[str, JobPolicy], workers: int) -> None:
+        self._workers = workers
+        self._kinds: dict[str, Kind] = {}
+        self.wide: list[Kind] = []
+        for name, policy in policies.items():
+            self._add(name, policy)
         self._notices: list[Notice] = []
 
     def get(self, name: str) -> Kind | None:
@@ -33,12 +40,17 @@ class Kinds:
         """Make a type known, or change its policy; a new breaker is closed."""
         kind = self._kinds.get(name)
         if kind is None:
-            self._kinds[name] = Kind(name, policy)
+            self._add(name, policy)
         else:
             before = kind.breaker
             kind.set_policy(policy)
             if before is not None and kind.breaker is not before:
                 self._note_end(kind, before, now)
+
+    def _add(self, name: str, policy: JobPolicy) -> None:
+        self._kinds[name] = kind = Kind(name, policy, self._workers)
+        if kind.is_wide:
+            self.wide.append(kind)
 
     def breakers(self) -> dict[str, BreakerState]:
         """Return the state of each breaker."""
@@ -49,12 +61,15 @@ class Kinds:
         notices, self._notices = self._notices, []
         return notices
 
-    def places(self, now: float, workers: int) -> dict[str, int]:
-        """Return how many more jobs may be claimed, for each type that is bounded."""
+    def places(self, now: float, behind: Mapping[Kind, int]) -> dict[str, int]:
+        """Return how many more jobs may be claimed, for each type that is bounded.
+
+        ``behind``: see ``Kind.claimable``.
+        """
         return {
             name: places
             for name, kind in self._kinds.items()
-            if kind.is_bounded and (places := kind.claimable(now, workers)) is not None
+            if kind.is_bounded and (places := kind.claimable(now, behind.get(kind, 0))) is not None
         }
 
     def held_back(self, now: float) -> int:

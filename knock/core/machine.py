@@ -65,7 +65,7 @@ class Machine:
         recycle: RecyclePolicy | None = None,
     ) -> None:
         self._slots = [Slot(number) for number in range(workers)]
-        self._kinds = Kinds(policies or {})
+        self._kinds = Kinds(policies or {}, workers)
         self._fleet = Fleet(self._slots, Recycling(self._slots, recycle, rng))
         self._docket = Docket(self._slots, self._kinds, rng, stop_rule)
         self._cancelled_early: set[int] = set()
@@ -218,18 +218,24 @@ class Machine:
         if self._is_stopping:
             return
         docket = self._docket
+        docket.dispatcher.find_waiting(now)
+        if docket.dispatcher.waiting is None:
+            docket.intake.wake()
         room = 0 if docket.is_held else docket.dispatcher.room(self._kinds.held_back(now))
         least_urgent = None if docket.is_held else docket.dispatcher.least_urgent
         limit = docket.intake.wanted(now, room, least_urgent)
         if limit is not None:
             self._commands.append(
-                docket.intake.ask(limit, self._kinds.places(now, len(self._slots)))
+                docket.intake.ask(limit, self._kinds.places(now, docket.dispatcher.behind()))
             )
 
     def _jobs_claimed(self, event: JobsClaimed, now: float) -> None:
         if not self._docket.intake.answered(event):
             return
         self._docket.take(event, now)
+        self._docket.dispatcher.find_waiting(now)
+        if self._docket.is_behind(event.jobs):
+            self._docket.intake.rest()
         cancelled, self._cancelled_early = self._cancelled_early, set()
         for claim in event.jobs:
             job_id = claim.job.id

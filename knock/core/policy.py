@@ -50,7 +50,7 @@ class JobPolicy:
     ``soft_timeout`` seconds, then it is warned; ``stall_timeout`` seconds without progress;
     ``memory_limit`` bytes of resident memory; ``max_result_bytes`` is the worker's business alone.
     ``breaker`` None is no breaker. ``max_concurrency`` bounds the jobs of the type that run at
-    once.
+    once. A job of the type takes ``threads`` of the pool's worker slots, at least 1.
     """
 
     timeout: float | None = None
@@ -61,6 +61,7 @@ class JobPolicy:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     breaker: BreakerPolicy | None = None
     max_concurrency: int | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

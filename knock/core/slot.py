@@ -187,6 +187,12 @@ class Slot:
             return flight
         return None
 
+    @property
+    def threads(self) -> int:
+        """How many slots of the pool its jobs take: nothing shares a window with a wide one."""
+        head = self.head
+        return 0 if head is None else head.kind.policy.threads
+
     def waiting(self) -> list[Flight]:
         """The flights behind the head that have not started, in order."""
         flights = iter(self.window.values())

@@ -2,6 +2,7 @@
 
 from tests.core.mistakes_with_limits import LIMIT_MUTANTS
 from tests.core.mistakes_with_recycling import RECYCLING_MUTANTS
+from tests.core.mistakes_with_width import WIDTH_MUTANTS
 from tests.core.mutant import Mutant
 
 MUTANTS = [
@@ -177,8 +178,8 @@ MUTANTS = [
     Mutant(
         "held-back jobs take the room of others",
         "dispatch",
-        "- len(self.ready) + held_back",
-        "- len(self.ready)",
+        "here = len(self.ready) - held_back",
+        "here = len(self.ready)",
     ),
     Mutant(
         "stragglers count as probes",
@@ -327,8 +328,8 @@ MUTANTS = [
     Mutant(
         "a place that becomes free wakes nobody",
         "intake",
-        "self._is_due |= event.has_more and (is_full or self._is_changed)",
-        "self._is_due |= event.has_more and is_full",
+        "self._is_due |= event.has_more and self._is_changed",
+        "pass",
     ),
     Mutant(
         "a retry wakes nobody",
@@ -344,4 +345,5 @@ MUTANTS = [
     ),
     *LIMIT_MUTANTS,
     *RECYCLING_MUTANTS,
+    *WIDTH_MUTANTS,
 ]

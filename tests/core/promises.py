@@ -9,6 +9,7 @@ from tests.core.fake_pool import FakePool
 from tests.core.fake_storage import FakeStorage
 from tests.core.fake_worker import READY, Hand, Run
 from tests.core.retirement import Retirement
+from tests.core.slots import check_slots, free_slots, threads_of
 
 MAX_RETURNS = 6
 
@@ -29,6 +30,7 @@ class Promises:
         assert not known.exits, f"{known.exits} is not published"
         self.retirement.check(now)
         if known.sent:
+            check_slots(self.pool, known.policies)
             self._check_order()
             known.sent.clear()
         if kind is ev.PermitsRevoked:
@@ -54,10 +56,13 @@ class Promises:
 
     def _check_order(self) -> None:
         """No job is sent before one that is ahead of it and could be sent as well."""
-        last = max(self.known.sent)
+        last, policies = max(self.known.sent), self.known.policies
         for flight in self.machine._docket.dispatcher.ready:
             if flight.order >= last:
                 break
+            is_kept_for = threads_of(policies, flight.claim.job.type) > 1
+            is_open = self._has_place(flight.claim.job.type)
+            assert not (is_kept_for and is_open), "a job is sent before one that lacks slots"
             assert not self._is_unbounded(flight.claim.job.type), "a job is sent out of order"
         for hand in self.pool.hands:
             if hand is not None and len(hand.view) > 1:
@@ -68,7 +73,8 @@ class Promises:
 
     def _is_unbounded(self, name: str) -> bool:
         policy = self.known.policies[name]
-        return policy.breaker is None and policy.max_concurrency is None
+        is_bounded = policy.breaker is not None or policy.max_concurrency is not None
+        return not is_bounded and policy.threads == 1
 
     def _check_returns_were_for_something(self) -> None:
         """What was taken back does not go straight back, again and again."""
@@ -180,11 +186,21 @@ class Promises:
         urgent = min((run.job.spec.priority for run in waiting), default=Priority.LOW)
         ready = [flight.claim.job for flight in self.machine._docket.dispatcher.ready]
         ready = [job for job in ready if self._has_place(job.type)]
+        free = free_slots(self.pool, self.known.policies)
+        kept = None  # the first that lacks slots: those behind it wait, too
         for job in ready:
-            assert job.priority > urgent, f"{job.type} waits here though workers idle"
-        for priority, run_at, job_id in () if ready else self.storage.queue:
+            if threads_of(self.known.policies, job.type) > free:
+                kept = kept or job
+            elif kept is None:
+                assert job.priority > urgent, f"{job.type} waits here though workers idle"
+        for order in self.storage.queue if free and (kept or not ready) else ():
+            priority, run_at, job_id = order
+            if kept is not None and order > (kept.priority, kept.run_at, kept.id):
+                continue
             name = self.storage.jobs[job_id].spec.type
-            is_free = run_at <= now and priority <= urgent and self._has_place(name)
+            is_next = run_at <= now and priority <= urgent
+            fits = threads_of(self.known.policies, name) <= free
+            is_free = is_next and fits and self._has_place(name)
             assert not is_free, f"{name} waits though workers idle"
 
     def _has_place(self, name: str) -> bool:
@@ -193,6 +209,9 @@ class Promises:
             return True
         holders = self.pool.holders(name)
         bound = policy.max_concurrency
+        if policy.threads > 1:
+            most = len(self.pool.hands) // policy.threads
+            bound = most if bound is None else min(bound, most)
         breaker = self.known.breakers.get(name)
         is_closed = breaker is None or breaker.has_place(holders)
         return is_closed and (bound is None or holders < bound)

@@ -27,6 +27,17 @@ def policies(rng: Random) -> dict[str, JobPolicy]:
     return chosen
 
 
+def wide_policies(rng: Random, workers: int) -> dict[str, JobPolicy]:
+    """Types whose jobs take several slots: all of them, and some."""
+    chosen = {
+        "wide": JobPolicy(threads=workers, timeout=_timeout(rng), retry=_retry(rng)),
+        "broad": JobPolicy(threads=rng.randint(2, workers), retry=_retry(rng)),
+    }
+    if rng.random() < 0.3:
+        chosen["broad"] = replace(chosen["broad"], breaker=fuse(rng))
+    return chosen
+
+
 def changed(policy: JobPolicy, rng: Random) -> JobPolicy:
     """The same retries and limits with another breaker or another bound."""
     breaker, bound = policy.breaker, policy.max_concurrency

@@ -39,6 +39,9 @@ class World:
             self.names = ["fuse", "rate", "few"]
         elif seed % 4 == 3:
             self.names.append("bound")
+        if seed % 3 == 2 and self.workers > 1:
+            self.policies |= scenario.wide_policies(Random(seed), self.workers)
+            self.names += ["wide", "broad"]
         self.max_jobs = rng.choice([10, 40, 80])
         self.scale = rng.choice([1e-5, 1e-3, 0.02])
         recycle = scenario.recycling(rng)
