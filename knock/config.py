@@ -94,6 +94,20 @@ def workers(name: str, value: object) -> int:
     return count(name, value, minimum=1, maximum=MAX_WORKERS)
 
 
+def threads(value: object, worker_count: int) -> int:
+    """Return how many threads a job may use, at least 1: it takes as many worker slots.
+
+    Raises:
+        ConfigError: As ``count``, or there are fewer workers.
+    """
+    number = count("threads", value, minimum=1)
+    if number > worker_count:
+        raise ConfigError(
+            f"threads={number} takes {number} worker slots, and the pool has {worker_count}"
+        )
+    return number
+
+
 def fraction(name: str, value: object) -> float:
     """Return a number from 0 to 1. Raises ``ConfigError`` for anything else."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):

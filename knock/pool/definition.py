@@ -58,17 +58,18 @@ class Style(StrEnum):
 class Limits:
     """What a worker itself holds a job to; None is no limit.
 
-    ``soft_timeout`` in seconds and ``memory_limit`` in bytes, as in ``JobPolicy``;
+    ``soft_timeout`` in seconds, ``memory_limit`` in bytes and ``threads``, as in ``JobPolicy``;
     ``max_result_bytes`` bounds the pickled result.
     """
 
     soft_timeout: float | None = None
     memory_limit: int | None = None
     max_result_bytes: int | None = None
+    threads: int = 1
 
     @property
     def is_held(self) -> bool:
-        """Whether there is a limit to hold the running job to."""
+        """Whether there is a limit to hold the running job to, beside its threads."""
         return self.soft_timeout is not None or self.memory_limit is not None
 
 

@@ -97,7 +97,7 @@ class Pool:
         handle.kill_reason = f"it was not ready after {limit:g} s"
         nursery.spawn(worker, generation, handle.worker_fds(), handle.handed_over)
         capture = None if handle.captured is None else handle.captured.secret.hex()
-        boot = self._settings.boot(capture)
+        boot = self._settings.boot(capture, self._surroundings.capped)
         handle.channel.send(encode_boot(boot, self._settings.definitions))
         for blob in self._definitions:
             handle.channel.send(encode_define(blob))

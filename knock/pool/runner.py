@@ -21,6 +21,7 @@ from knock.pool.job import DESK
 from knock.pool.ledger import LedgerWriter, Phase
 from knock.pool.leftovers import Leftovers
 from knock.pool.link import WorkerLink, leave
+from knock.pool.numeric import Numeric
 from knock.pool.tidy import Tidy
 from knock.pool.usage import UsageMeter
 from knock.protocol.attempt import MAX_LEFTOVERS, Measured, encode_failure, encode_result
@@ -52,6 +53,7 @@ class Runner:
         self._bounds = Bounds()
         self._leftovers = Leftovers()
         self._tidy = Tidy()
+        self._numeric = Numeric()
         self._thorough: Thorough | None = None
         self._thread_count = 0
         self._is_used = False
@@ -75,8 +77,12 @@ class Runner:
         except BaseException as exc:  # noqa: BLE001 - user code
             self._broken_definitions = format_exception(exc)
 
-    def settle(self, isolation: str) -> None:
-        """Booted: what is there now stays, or comes back, as far as ``isolation`` says."""
+    def settle(self, isolation: str, capped: Sequence[str]) -> None:
+        """Booted: what is there now stays, or comes back, as far as ``isolation`` says.
+
+        ``capped``: see ``Numeric``.
+        """
+        self._numeric = Numeric(capped)
         if isolation == "restore":
             # Not imported for those who do not ask: it takes milliseconds.
             self._thorough = importlib.import_module("knock.pool.thorough").Thorough()
@@ -150,6 +156,14 @@ class Runner:
         data = self._load(handed)
         DESK.lay_out(handed, data)
         self._ledger.phase(Phase.RUNNING)
+        if processor.limits.threads > 1:
+            with self._numeric.widened(processor.limits.threads):
+                return self._bounded(handed, link, processor, data, started_ns)
+        return self._bounded(handed, link, processor, data, started_ns)
+
+    def _bounded(
+        self, handed: Handed, link: WorkerLink, processor: Processor, data: Any, started_ns: int
+    ) -> bytes:
         limits = processor.limits
         if limits.is_held:
             with self._bounds.held(limits, started_ns):

@@ -30,12 +30,16 @@ class PoolSettings:
     boot_timeout: float = 300.0
     isolation: Isolation = "shared"
 
-    def boot(self, capture: str | None) -> BootSettings:
-        """Return what a worker is told at its start; ``capture`` is the secret of its output."""
+    def boot(self, capture: str | None, capped: tuple[str, ...] = ()) -> BootSettings:
+        """Return what a worker is told at its start; ``capture`` is the secret of its output.
+
+        ``capped``: see ``Surroundings``.
+        """
         return BootSettings(
             sys_path=self.sys_path or None,
             argv=self.argv or None,
             log_levels=self.log_levels,
             capture=capture,
             isolation=self.isolation,
+            capped=capped,
         )

@@ -99,7 +99,7 @@ def _work(fds: WorkerFds, parent_pid: int) -> int:
     if settings.capture is not None:
         runner.capture = Capture(bytes.fromhex(settings.capture), *fds.output)
         runner.capture.begin()
-    runner.settle(settings.isolation)
+    runner.settle(settings.isolation, settings.capped)
     link.send(encode_ready())
     link.open()
     runner.run(link)

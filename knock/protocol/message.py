@@ -79,7 +79,8 @@ class BootSettings:
 
     ``log_levels`` are loggers and what they are to let through; ``""`` is the root. With them the
     worker sends what is logged in it; None sends nothing. ``capture`` is the secret of its output's
-    marks, in hexadecimal. ``isolation``: see ``knock.config.Isolation``.
+    marks, in hexadecimal. ``isolation``: see ``knock.config.Isolation``. ``capped``: the variables
+    in its environment by which knock bounds numeric threads.
     """
 
     sys_path: tuple[str, ...] | None = None
@@ -87,6 +88,7 @@ class BootSettings:
     log_levels: tuple[tuple[str, int], ...] | None = None
     capture: str | None = None
     isolation: str = "shared"
+    capped: tuple[str, ...] = ()
 
 
 def encode_boot(settings: BootSettings, definitions: bytes) -> list[bytes]:

@@ -147,7 +147,7 @@ class Queue(Enquiries):
         )
         chosen = choose_storage(storage)
         used = InMemoryStorage() if chosen is None else chosen
-        self._runtime = runtime_of(used, Registry(policy), settings)
+        self._runtime = runtime_of(used, Registry(policy, settings.setup.workers), settings)
         tidy_up_after(self, self._runtime.leftovers, self._runtime.handlers)
 
     def _here(self) -> Runtime:

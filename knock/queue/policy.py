@@ -18,7 +18,9 @@ class PolicyOptions(TypedDict, total=False):
     ``timeout`` None: no limit; ``soft_timeout``, ``stall_timeout``, ``memory_limit`` and
     ``max_result_bytes`` too, see ``Queue``. ``circuit_breaker_threshold`` consecutive failures open
     the type's breaker, None: it has none; ``breaker`` sets all that a breaker can do, instead.
-    ``max_concurrency`` bounds how many jobs of the type run at once, None: not at all.
+    ``max_concurrency`` bounds how many jobs of the type run at once, None: not at all. A job of
+    the type may use ``threads`` threads and takes as many of the queue's worker slots; no more than
+    it has, and not to be changed while it is started.
     """
 
     timeout: float | Unset | None
@@ -35,6 +37,7 @@ class PolicyOptions(TypedDict, total=False):
     circuit_breaker_threshold: int | Unset | None
     breaker: BreakerPolicy | Unset | None
     max_concurrency: int | Unset | None
+    threads: int | Unset
 
 
 _RETRY_OPTIONS = (
@@ -54,6 +57,7 @@ _OWN_OPTIONS = (
     "memory_limit",
     "max_result_bytes",
     "max_concurrency",
+    "threads",
 )
 
 
@@ -149,4 +153,5 @@ _CHECKS: Mapping[str, Callable[[str, object], object]] = {
     "circuit_breaker_threshold": _positive,
     "breaker": _breaker,
     "max_concurrency": _positive,
+    "threads": lambda name, value: config.count(name, value, minimum=1),
 }

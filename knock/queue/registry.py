@@ -23,10 +23,11 @@ class Registration:
 
 
 class Registry:
-    """Processors and policies by job type."""
+    """Processors and policies by job type, for a pool of so many workers."""
 
-    def __init__(self, base: JobPolicy) -> None:
+    def __init__(self, base: JobPolicy, workers: int) -> None:
         self._base = base
+        self._workers = workers
         self.processors: dict[str, Processor] = {}
         self.policies: dict[str, JobPolicy] = {}
 
@@ -37,6 +38,7 @@ class Registry:
             ConfigError: Something is of the wrong type or out of range.
         """
         policy = build_policy(self._base, options)
+        config.threads(policy.threads, self._workers)
         classes = None if retry_on is None else check_retry_on(retry_on)
         return Registration(config.job_type(job_type), classes, policy)
 
@@ -49,6 +51,20 @@ class Registry:
         _check_function(registration.job_type, fn)
         limits = limits_of(registration.policy)
         return Processor(fn, Style.JOB, registration.retry_on, limits)
+
+    def check_change(self, registration: Registration) -> None:
+        """Check a registration that workers which run already are to hear of.
+
+        Raises:
+            ConfigError: Their slots were counted with other threads of the type.
+        """
+        job_type, threads = registration.job_type, registration.policy.threads
+        before = self.policies.get(job_type)
+        if before is not None and before.threads != threads:
+            raise ConfigError(
+                f"threads of {job_type!r} cannot change from {before.threads} to {threads} "
+                "while the queue is started"
+            )
 
     def add(self, registration: Registration, processor: Processor) -> None:
         """Register a processor, in place of an earlier one of that type."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
+from knock import config
 from knock.core.job import JobSpec
 from knock.core.policy import JobPolicy
 from knock.errors import ConfigError, ProcessorNotFoundError, QueueClosedError
@@ -71,6 +72,7 @@ class Runtime:
         job_type = registration.job_type
         with self._lock:
             if isinstance(self.desk, Session):
+                self.registry.check_change(registration)
                 definition = dump_definitions(processors={job_type: processor})
                 self.desk.register(job_type, registration.policy, definition)
             self.registry.add(registration, processor)
@@ -261,4 +263,4 @@ def runtime_of(storage: Storage, registry: Registry, settings: Settings) -> Runt
 
 def runtime_in_worker() -> Runtime:
     """Return the runtime of a queue in a worker."""
-    return Runtime(ForwardDesk(), Clock.start(), Registry(JobPolicy()), None)
+    return Runtime(ForwardDesk(), Clock.start(), Registry(JobPolicy(), config.MAX_WORKERS), None)

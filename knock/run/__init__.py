@@ -34,6 +34,8 @@ class BatchSettings(TypedDict, total=False):
     """The options of ``run_pool`` and ``iter_pool``. Durations are seconds.
 
     ``workers``: processes; None is one for each core that this process may use.
+    ``threads``: how many threads one job may use; it takes as many worker slots, so that no more
+    than ``workers // threads`` jobs run at once.
     ``timeout``: running time of one attempt, then it is killed; None is no limit.
     ``soft_timeout``: running time after which ``SoftTimeoutError`` is raised in the job.
     ``stall_timeout``: how long a job may run without a call of ``knock.current_job().progress``.
@@ -73,6 +75,7 @@ class BatchSettings(TypedDict, total=False):
     """
 
     workers: int | None
+    threads: int
     timeout: float | None
     soft_timeout: float | None
     stall_timeout: float | None
@@ -111,6 +114,7 @@ class BatchSettings(TypedDict, total=False):
 
 _DEFAULTS: dict[str, Any] = {
     "workers": None,
+    "threads": 1,
     "timeout": None,
     "soft_timeout": None,
     "stall_timeout": None,

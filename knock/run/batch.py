@@ -121,7 +121,7 @@ class Batch:
         processor = Processor(fn, self.feed.style, options.retry_on, limits)
         settings = SupervisorOptions(
             workers=options.setup.workers,
-            pool=options.setup.pool_settings({job_type: processor}),
+            pool=options.setup.pool_settings({job_type: processor}, threads=options.policy.threads),
             clock=self._clock,
             policies={job_type: options.policy},
             stop_rule=self._stop_rule,

@@ -38,6 +38,7 @@ class BatchOptions:
 def check_options(
     *,
     workers: int | None,
+    threads: int,
     timeout: float | None,
     soft_timeout: float | None,
     stall_timeout: float | None,
@@ -82,7 +83,9 @@ def check_options(
         retry_delay_max=config.seconds("retry_delay_max", retry_delay_max),
     )
     config.check_retry_delays(retry.retry_delay, retry.retry_delay_max)
+    worker_count = config.workers("workers", workers)
     policy = JobPolicy(
+        threads=config.threads(threads, worker_count),
         timeout=config.timeout("timeout", timeout),
         soft_timeout=config.timeout("soft_timeout", soft_timeout),
         stall_timeout=config.timeout("stall_timeout", stall_timeout),
@@ -97,7 +100,7 @@ def check_options(
         raise ConfigError(f"progress must be True, False or None, not {progress!r}")
     return BatchOptions(
         setup=check_setup(
-            workers=config.workers("workers", workers),
+            workers=worker_count,
             supervisor=supervisor,
             start_method=start_method,
             initializer=initializer,

@@ -29,19 +29,25 @@ class Setup:
     captures: bool
     isolation: Isolation
 
-    def pool_settings(self, processors: Mapping[str, Processor]) -> PoolSettings:
+    def pool_settings(
+        self, processors: Mapping[str, Processor], *, threads: int = 1
+    ) -> PoolSettings:
         """Return what workers with these processors start from, as things are now.
+
+        ``threads`` is what each job may use, where all may use as many. But no module is preloaded
+        with more than its share of the cores: the threads that it then starts forbid to fork.
 
         Raises:
             SerializationError: A processor or the initializer cannot be sent to workers.
         """
+        cap = config.thread_cap(self.workers)
         return PoolSettings(
             definitions=dump_definitions(self.initializer, self.initargs, processors),
             start_method=self.start_method,
             preload=self.preload,
             sys_path=tuple(sys.path),
             argv=tuple(sys.argv),
-            thread_cap=config.thread_cap(self.workers),
+            thread_cap=cap if self.preload else max(cap, threads),
             log_levels=levels_here(),
             captures=self.captures,
             isolation=self.isolation,
@@ -93,6 +99,7 @@ def limits_of(policy: JobPolicy) -> Limits:
         soft_timeout=policy.soft_timeout,
         memory_limit=policy.memory_limit,
         max_result_bytes=policy.max_result_bytes,
+        threads=policy.threads,
     )
 
 

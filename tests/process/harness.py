@@ -22,7 +22,14 @@ from knock.core.events import (
 from knock.core.handout import Dispatch
 from knock.core.job import JobSpec
 from knock.pool.clock import Clock
-from knock.pool.definition import ItemPickler, Processor, Style, dump_definitions, load_result
+from knock.pool.definition import (
+    ItemPickler,
+    Limits,
+    Processor,
+    Style,
+    dump_definitions,
+    load_result,
+)
 from knock.pool.pool import Pool
 from knock.pool.settings import PoolSettings
 from tests.process import jobs
@@ -41,8 +48,9 @@ class Drive:
         initargs: tuple[Any, ...] = (),
         **settings: Any,
     ) -> None:
-        # Two types, so that one can be held back.
+        # Two types, so that one can be held back, and one that may use two threads.
         processors = {name: Processor(jobs.do, Style.ITEM) for name in ("do", "other")}
+        processors["wide"] = Processor(jobs.do, Style.ITEM, limits=Limits(threads=2))
         definitions = dump_definitions(initializer, initargs, processors)
         defaults: dict[str, Any] = {"sys_path": (ROOT, *sys.path)}
         self.clock = Clock.start()

@@ -151,7 +151,10 @@ def test_a_large_payload_is_not_copied() -> None:
 
 
 SETTINGS = BootSettings(
-    sys_path=("", "/a b", "/\udcff"), argv=None, log_levels=(("", 30), ("\xe4.b", 10))
+    sys_path=("", "/a b", "/\udcff"),
+    argv=None,
+    log_levels=(("", 30), ("\xe4.b", 10)),
+    capped=("OMP_NUM_THREADS",),
 )
 ROUND_TRIPS: list[tuple[Kind, Any, Callable[[bytes], Any], Any]] = [
     (Kind.BOOT, message.encode_boot(SETTINGS, b"x"), message.decode_boot, (SETTINGS, b"x")),

@@ -14,7 +14,7 @@ def add(first: int, second: str) -> str:
     return second * first
 
 
-report = knock.run_pool(square, [1, 2, 3], workers=2, timeout=1.5, stop_after="5%")
+report = knock.run_pool(square, [1, 2, 3], workers=2, threads=2, timeout=1.5, stop_after="5%")
 assert_type(report, knock.PoolReport[float])
 assert_type(report.results, list[float])
 assert_type(report.values(default=None), list[float | None])
@@ -30,7 +30,9 @@ assert_type(stream, Iterator[knock.Outcome[float]])
 queue = knock.QueueInstance(concurrency=2, retry_attempts=1)
 
 
-@queue.process("square", timeout=3.0, soft_timeout=2, memory_limit="1GiB", max_concurrency=1)
+@queue.process(
+    "square", timeout=3.0, soft_timeout=2, memory_limit="1GiB", max_concurrency=1, threads=2
+)
 def process(job: knock.Job) -> dict[str, int]:
     return {"squared": int(job.data) ** 2}
 
