@@ -3,6 +3,8 @@
 A worker is not trusted: it speaks for the job that it runs, and for no other.
 """
 
+import logging
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -20,7 +22,7 @@ from knock.errors import ProtocolError
 from knock.pool.handle import Handle
 from knock.protocol.attempt import decode_failure, decode_result
 from knock.protocol.field import At
-from knock.protocol.logline import LogLine, decode_log
+from knock.protocol.logline import LogLine, Origin, decode_log
 from knock.protocol.message import (
     Call,
     Kind,
@@ -47,6 +49,13 @@ class WorkerMessage:
 
 
 Tell = Callable[[WorkerMessage], None]
+
+
+def said_by_pool(now: float, warning: str) -> WorkerMessage:
+    """Return a line of the pool's own for the caller's log: nobody sees what a process logs."""
+    line = LogLine(0, now, logging.WARNING, warning, Origin("knock.pool"))
+    return WorkerMessage(0, 0, os.getpid(), line)
+
 
 _DECODE_ATTEMPT = {Kind.RESULT.value: decode_result, Kind.FAILURE.value: decode_failure}
 

@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -34,6 +34,7 @@ from knock.pool.kin import (
     session_of,
 )
 from knock.pool.link import leave
+from knock.pool.preloading import import_watched
 from knock.pool.process import (
     adopt_orphans,
     arm,
@@ -65,7 +66,11 @@ class _Worker:
 
 @dataclass(slots=True)
 class _State:
-    """What the nursery knows. ``workers`` are by pid; ``poll`` waits for all that can happen."""
+    """What the nursery knows. ``workers`` are by pid; ``poll`` waits for all that can happen.
+
+    ``culprits`` are the modules that left threads running; then workers are executed, and import
+    what is in ``preload`` themselves.
+    """
 
     peer: socket.socket
     start_method: str
@@ -73,6 +78,8 @@ class _State:
     poll: select.poll = field(default_factory=select.poll)
     workers: dict[int, _Worker] = field(default_factory=dict)
     kept: frozenset[int] = frozenset()
+    preload: list[str] = field(default_factory=list)
+    culprits: list[str] = field(default_factory=list)
 
 
 def nursery_main(fd: int, dead_man: int, settle: Callable[[], None] = lambda: None) -> NoReturn:
@@ -102,7 +109,7 @@ def _serve(peer: socket.socket, dead_man: int) -> None:
     if order["sys_path"]:
         sys.path[:] = order["sys_path"]
         importlib.invalidate_caches()
-    failure = _preload(order["preload"], dead_man)
+    failure = _preload(state, order["preload"], dead_man)
     if failure is not None:
         _tell(state, {"op": "failed", "detail": failure[-_DETAIL_CHARACTERS:]})
         _kill_everything(state)
@@ -115,7 +122,7 @@ def _serve(peer: socket.socket, dead_man: int) -> None:
     flush_standard_streams()
     gc.collect()
     gc.freeze()
-    _tell(state, {"op": "preloaded"})
+    _tell(state, {"op": "preloaded", "unforkable": state.culprits})
     state.poll.register(peer, select.POLLIN)
     state.poll.register(wake_fds[0], select.POLLIN)
     while True:
@@ -130,8 +137,10 @@ def _serve(peer: socket.socket, dead_man: int) -> None:
     _kill_everything(state)
 
 
-def _preload(names: list[str], dead_man: int) -> str | None:
+def _preload(state: _State, names: list[str], dead_man: int) -> str | None:
     """Import the modules; return the traceback of one that fails.
+
+    If they leave threads running, workers are executed instead of forked.
 
     Nobody listens to the socket meanwhile, so the kernel must see to it that the supervisor is not
     outlived. Not by a signal of the socket, on which orders come early: data sets it off, too. Nor
@@ -139,12 +148,13 @@ def _preload(names: list[str], dead_man: int) -> str | None:
     """
     arm(dead_man)
     try:
-        for name in names:
-            importlib.import_module(name)
+        culprits = import_watched(names)
     except BaseException:  # noqa: BLE001 - user code
         return traceback.format_exc()
     finally:
         disarm(dead_man)
+    if culprits and state.start_method != "spawn":
+        state.start_method, state.preload, state.culprits = "spawn", names, culprits
     return None
 
 
@@ -224,15 +234,16 @@ def _be_worker(state: _State, fds: list[int]) -> NoReturn:
     _close_all(w.pidfd for w in state.workers.values() if w.pidfd is not None)
     _raise_oom_score()
     if state.start_method == "spawn":
-        _exec_worker(fds, nursery)
+        _exec_worker(fds, nursery, state.preload)
     forget_exit_handlers()
     worker_main(_named(fds), parent_pid=nursery)
 
 
-def _exec_worker(fds: list[int], nursery: int) -> NoReturn:
+def _exec_worker(fds: list[int], nursery: int, preload: list[str]) -> NoReturn:
     for fd in fds:
         os.set_inheritable(fd, True)
-    code = f"from knock.pool.nursery import spawned_main; spawned_main({fds!r}, {nursery})"
+    arguments = f"{fds!r}, {nursery}, {preload!r}"
+    code = f"from knock.pool.nursery import spawned_main; spawned_main({arguments})"
     try:
         os.execv(sys.executable, interpreter_command(code))  # noqa: S606 - knock's own
     except OSError:
@@ -240,11 +251,11 @@ def _exec_worker(fds: list[int], nursery: int) -> NoReturn:
     leave(1)
 
 
-def spawned_main(fds: list[int], nursery: int) -> NoReturn:
-    """Be a worker in a fresh interpreter."""
+def spawned_main(fds: list[int], nursery: int, preload: Sequence[str]) -> NoReturn:
+    """Be a worker in a fresh interpreter, which imports these modules before anything else."""
     for fd in fds:
         os.set_inheritable(fd, False)
-    worker_main(_named(fds), parent_pid=nursery)
+    worker_main(_named(fds), parent_pid=nursery, preload=preload)
 
 
 def _named(fds: list[int]) -> WorkerFds:

@@ -82,7 +82,12 @@ class NurseryFailed:
 
 @dataclass(frozen=True, slots=True)
 class Preloaded:
-    """It has imported all modules, and starts workers from now on."""
+    """It has imported all modules, and starts workers from now on.
+
+    ``unforkable``: the modules that left threads running, so that it does not fork workers.
+    """
+
+    unforkable: list[str]
 
 
 Report = Spawned | NotSpawned | Died | NurseryFailed | Preloaded
@@ -239,7 +244,7 @@ def _report(message: dict[str, Any], fds: list[int]) -> Report:
         case "died":
             return Died(**message)
         case "preloaded":
-            return Preloaded()
+            return Preloaded(**message)
         case _:
             return NurseryFailed(**message)
 

@@ -25,7 +25,7 @@ from knock.pool.clock import Clock
 from knock.pool.death import death_of
 from knock.pool.deathwatch import REPORT_SECONDS, expect_report, is_report_overdue, see_dead
 from knock.pool.handle import Handle
-from knock.pool.hearing import WorkerMessage, hear, ready
+from knock.pool.hearing import WorkerMessage, hear, ready, said_by_pool
 from knock.pool.kills import Kills
 from knock.pool.listening import Listening
 from knock.pool.nursery_client import (
@@ -38,6 +38,7 @@ from knock.pool.nursery_client import (
     Spawned,
 )
 from knock.pool.oom import OomWatch
+from knock.pool.preloading import warning_of
 from knock.pool.settings import PoolSettings
 from knock.pool.surroundings import Surroundings
 from knock.protocol.message import (
@@ -77,6 +78,7 @@ class Pool:
         self._definitions: list[bytes] = []
         self._kills = Kills(clock, self._drain)
         self._oom_watch = OomWatch()
+        self._has_warned = False
         self._untold: list[Event] = []
         self.on_message: Callable[[WorkerMessage], None] = lambda _: None
 
@@ -188,10 +190,8 @@ class Pool:
 
     def read_all(self) -> list[Event]:
         """Read every channel to its present end, without waiting."""
-        events: list[Event] = []
-        for handle in list(self._handles.values()):
-            events.extend(self._drain(handle))
-        return events
+        handles = list(self._handles.values())
+        return [event for handle in handles for event in self._drain(handle)]
 
     def _drain(self, handle: Handle) -> list[Event]:
         return self._hear(handle, handle.channel.drain())
@@ -236,15 +236,14 @@ class Pool:
         nursery = self._nursery
         if nursery is None:
             return []
-        events: list[Event] = []
-        for report in nursery.reports():
-            events.extend(self._reported(report))
+        events = [event for report in nursery.reports() for event in self._reported(report)]
         if nursery.is_lost and nursery is self._nursery:
             events.extend(self._nursery_lost(nursery))
         return events
 
     def _reported(self, report: Report) -> list[Event]:
         if isinstance(report, Preloaded):
+            self._warn_once(report.unforkable)
             return []
         if isinstance(report, NurseryFailed):
             self._close_nursery()
@@ -264,6 +263,11 @@ class Pool:
                 return self._bury(handle, lambda: Death(cause=cause, is_infrastructure=True))
             case Died():
                 return self._bury(handle, lambda: death_of(report, handle, self._oom_watch))
+
+    def _warn_once(self, unforkable: Sequence[str]) -> None:
+        if unforkable and not self._has_warned:
+            self._has_warned = True
+            self.on_message(said_by_pool(self._clock.now(), warning_of(unforkable)))
 
     def _nursery_lost(self, nursery: Nursery) -> list[Event]:
         preload = self._settings.preload
@@ -294,21 +298,17 @@ class Pool:
     def _nursery_hangs(self, nursery: Nursery) -> list[Event]:
         """Give up a nursery that has not answered an order in the time that a boot may take."""
         limit, preload = self._settings.boot_timeout, self._settings.preload
-        if preload and not nursery.is_preloaded:
+        is_preloading = bool(preload) and not nursery.is_preloaded
+        cause = f"the process that forks workers did not answer for {limit:g} s"
+        if is_preloading:
             cause = f"preloading {', '.join(preload)} was not done after {limit:g} s"
-            death = Death(cause=cause)
-        else:
-            cause = f"the process that forks workers did not answer for {limit:g} s"
-            death = Death(cause=cause, is_infrastructure=True)
         nursery.kill()
         self._leave_nursery()
-        return self._bury_all(death)
+        return self._bury_all(Death(cause=cause, is_infrastructure=not is_preloading))
 
     def _bury_all(self, death: Death) -> list[Event]:
-        events: list[Event] = []
-        for handle in list(self._handles.values()):
-            events.extend(self._bury(handle, lambda: death))
-        return events
+        handles = list(self._handles.values())
+        return [event for handle in handles for event in self._bury(handle, lambda: death)]
 
     def _bury(self, handle: Handle, death: Callable[[], Death]) -> list[Event]:
         """Read the channel to its end, then tell the death, then forget the process."""

@@ -8,6 +8,7 @@ import importlib
 import io
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ from knock.pool.forwarding import take_over_logging
 from knock.pool.job import DESK
 from knock.pool.ledger import LedgerWriter
 from knock.pool.link import WorkerLink, leave
+from knock.pool.preloading import import_all
 from knock.pool.process import (
     ScribbledStderr,
     adopt_orphans,
@@ -54,14 +56,16 @@ class WorkerFds:
     output: tuple[int, ...] = ()
 
 
-def worker_main(fds: WorkerFds, *, parent_pid: int) -> NoReturn:
+def worker_main(fds: WorkerFds, *, parent_pid: int, preload: Sequence[str] = ()) -> NoReturn:
     """Be a worker until the permit pipe ends; never returns.
+
+    ``preload`` are modules to import before the definitions are loaded.
 
     To be called in a fresh single-threaded child (forked, or forked and exec'ed) of the process
     ``parent_pid``, whose death the worker does not survive.
     """
     try:
-        code = _work(fds, parent_pid)
+        code = _work(fds, parent_pid, preload)
     except BaseException:  # noqa: BLE001 - must not unwind into what was forked along
         # Nor may this: a job may have put anything in place of ``sys.stderr``.
         with contextlib.suppress(BaseException):
@@ -70,7 +74,7 @@ def worker_main(fds: WorkerFds, *, parent_pid: int) -> NoReturn:
     leave(code)
 
 
-def _work(fds: WorkerFds, parent_pid: int) -> int:
+def _work(fds: WorkerFds, parent_pid: int, preload: Sequence[str]) -> int:
     fds = _out_of_the_way(fds)
     stderr = ScribbledStderr(fds.scribble)
     faulthandler.enable(fds.scribble)
@@ -89,6 +93,7 @@ def _work(fds: WorkerFds, parent_pid: int) -> int:
     if settings.log_levels is not None:
         take_over_logging(link, settings.log_levels)
     try:
+        import_all(preload)
         runner.define(definitions)
     except BaseException as exc:  # noqa: BLE001 - user code; SystemExit is a failure too
         link.send(encode_boot_failed(format_exception(exc)))
