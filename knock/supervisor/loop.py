@@ -104,11 +104,8 @@ class Supervisor:
             self._obey(self._machine.start(self._clock.now()))
             while not self._is_done and not self._mailbox.is_cut:
                 self._turn()
-        except KnockError as exc:
-            failure = exc
         except Exception as exc:  # noqa: BLE001 - a bug here must not leave a half-alive pool
-            detail = "".join(traceback.format_exception(exc))
-            failure = KnockError(f"the supervisor failed: {exc!r}\n{detail}")
+            failure = _as_failure(exc)
         self._end(failure)
 
     @property
@@ -116,22 +113,29 @@ class Supervisor:
         return self._is_over and not self._arrears and not self._publisher.is_behind
 
     def _end(self, failure: Exception | None) -> None:
-        try:
-            self._pool.close()
-            self._selector.close()
-        except Exception as exc:  # noqa: BLE001 - callers must hear the end, whatever fails
-            failure = failure or KnockError(f"the pool could not be closed: {exc!r}")
-        # What has gathered goes first: nobody listens after the last word.
         now = self._clock.now()
-        self._publisher.flush(now, is_last=True)
-        if failure is not None:
-            self._publisher.tell(Failed(failure))
-        elif self._is_over:
-            self._publisher.tell(Ended(self._tally.facts(now), self._desk.stats()))
-        else:
-            self._publisher.tell(Failed(QueueClosedError("the supervisor was closed")))
-        self._publisher.flush(now, is_last=True)
+        # What has gathered goes first: nobody listens after the last word.
+        for step in (
+            self._pool.close,
+            self._selector.close,
+            lambda: self._publisher.flush(now, is_last=True),
+        ):
+            try:
+                step()
+            except Exception as exc:  # noqa: BLE001 - callers must hear the end, whatever fails
+                failure = failure or _as_failure(exc)
+        self._mailbox.put([self._last_word(failure, now)])
         self._mailbox.close()
+
+    def _last_word(self, failure: Exception | None, now: float) -> Ended | Failed:
+        if failure is None and not self._is_over:
+            failure = QueueClosedError("the supervisor was closed")
+        if failure is not None:
+            return Failed(failure)
+        try:
+            return Ended(self._tally.facts(now), self._desk.stats())
+        except Exception as exc:  # noqa: BLE001 - as above
+            return Failed(_as_failure(exc))
 
     # --- one turn ---
 
@@ -287,3 +291,10 @@ class Supervisor:
             answer, events = self._desk.answer(message, self._clock.now())
             self._pool.answer(said.worker, said.generation, message, answer)
             self._events.extend(events)
+
+
+def _as_failure(exc: Exception) -> KnockError:
+    if isinstance(exc, KnockError):
+        return exc
+    detail = "".join(traceback.format_exception(exc))
+    return KnockError(f"the supervisor failed: {exc!r}\n{detail}")

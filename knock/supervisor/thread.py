@@ -5,7 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from knock.errors import QueueClosedError
+from knock.errors import QueueClosedError, SupervisorLostError
 from knock.pool.descriptor import Descriptor, keep_private
 from knock.storage.base import Storage
 from knock.supervisor.client import SupervisorClient
@@ -121,8 +121,18 @@ def start_in_thread(options: SupervisorOptions, storage: Storage) -> SupervisorC
     reception = Reception()
     mailbox = ThreadMailbox(reception)
     supervisor = Supervisor(options, storage, mailbox)
-    thread = threading.Thread(target=supervisor.run, name="knock-supervisor", daemon=True)
+    thread = threading.Thread(
+        target=_serve, args=(supervisor, mailbox, reception), name="knock-supervisor", daemon=True
+    )
     thread.start()
     return SupervisorClient(
         reception, _ThreadLine(mailbox, thread), is_bounded=options.outbox_limit is not None
     )
+
+
+def _serve(supervisor: Supervisor, mailbox: ThreadMailbox, reception: Reception) -> None:
+    try:
+        supervisor.run()
+    except Exception as exc:  # noqa: BLE001 - it could not say its last word: a bug, as in a process
+        reception.fail(SupervisorLostError(f"the supervisor's thread died: {exc!r}"))
+        mailbox.close()
