@@ -5,7 +5,7 @@ import numbers
 import os
 import re
 from collections.abc import Callable, Iterable
-from typing import Literal, overload
+from typing import Literal, NamedTuple, overload
 
 from knock.core.job import Priority
 from knock.errors import ConfigError
@@ -83,15 +83,23 @@ def timeout(name: str, value: object) -> float | None:
     return seconds(name, value, allow_none=True, minimum=MIN_TIMEOUT)
 
 
-def workers(name: str, value: object) -> int:
+class WorkerCount(NamedTuple):
+    """How many workers, and what that comes from; no reason if somebody has set it."""
+
+    number: int
+    reason: str | None = None
+
+
+def workers(name: str, value: object) -> WorkerCount:
     """Return a number of worker processes, 1 to 4096; None is one for each usable core.
 
     Raises:
         ConfigError: As ``count``.
     """
     if value is None:
-        return usable_cores()[0]
-    return count(name, value, minimum=1, maximum=MAX_WORKERS)
+        cores, reason = usable_cores()
+        return WorkerCount(min(cores, MAX_WORKERS), reason)
+    return WorkerCount(count(name, value, minimum=1, maximum=MAX_WORKERS))
 
 
 def threads(value: object, worker_count: int) -> int:

@@ -36,7 +36,7 @@ def demo(*, workers: int | None, as_json: bool, seed: int, limit: int | None) ->
     are compared with those of a serial program. Exits with 0 if all went as planned, else with 1.
     """
     try:
-        result = run_demo(config.workers("--workers", workers), seed, limit)
+        result = run_demo(config.workers("--workers", workers).number, seed, limit)
     except KnockError as exc:
         raise click.ClickException(str(exc)) from exc
     except KeyboardInterrupt:

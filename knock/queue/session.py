@@ -291,5 +291,6 @@ def open_session(
         retention=settings.retention,
         max_payload_bytes=settings.max_payload_bytes,
     )
+    settings.setup.tell_workers()
     client = start_supervisor(options, storage, settings.setup.place)
     return Session(client, storage, clock, handlers, on_end)

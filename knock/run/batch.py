@@ -115,6 +115,7 @@ class Batch:
             ConfigError: The storage cannot be sent to a supervisor process.
         """
         options, fn, job_type = self._options, self._fn, self._job_type
+        options.setup.tell_workers()
         if options.seed is not None:
             fn = Seeded(fn, options.seed, self._first_id)
         limits = limits_of(options.policy)

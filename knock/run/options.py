@@ -85,7 +85,7 @@ def check_options(
     config.check_retry_delays(retry.retry_delay, retry.retry_delay_max)
     worker_count = config.workers("workers", workers)
     policy = JobPolicy(
-        threads=config.threads(threads, worker_count),
+        threads=config.threads(threads, worker_count.number),
         timeout=config.timeout("timeout", timeout),
         soft_timeout=config.timeout("soft_timeout", soft_timeout),
         stall_timeout=config.timeout("stall_timeout", stall_timeout),

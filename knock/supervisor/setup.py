@@ -1,25 +1,33 @@
 """How a supervisor and its workers are set up: what a queue and a batch have in common."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from knock import config
-from knock.config import Isolation, StartMethod
+from knock.config import Isolation, StartMethod, WorkerCount
 from knock.core.policy import JobPolicy, RecyclePolicy
 from knock.errors import ConfigError
 from knock.pool.definition import Limits, Processor, dump_definitions
 from knock.pool.forwarding import levels_here
 from knock.pool.settings import PoolSettings
 from knock.supervisor.client import Place, check_place
+from knock.text import counted
+
+_logger = logging.getLogger("knock.pool")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """Where the supervisor runs, and how many workers start how, knowing what, for how long."""
+    """Where the supervisor runs, and how many workers start how, knowing what, for how long.
+
+    ``workers_reason``: where their number comes from, if nobody has set it.
+    """
 
     workers: int
+    workers_reason: str | None
     place: Place
     start_method: StartMethod
     initializer: Callable[..., object] | None
@@ -28,6 +36,11 @@ class Setup:
     recycle: RecyclePolicy | None
     captures: bool
     isolation: Isolation
+
+    def tell_workers(self) -> None:
+        """Log how many workers there will be and why, if nobody has set it."""
+        if self.workers_reason is not None:
+            _logger.info("%s: %s", counted(self.workers, "worker"), self.workers_reason)
 
     def pool_settings(
         self, processors: Mapping[str, Processor], *, threads: int = 1
@@ -56,7 +69,7 @@ class Setup:
 
 def check_setup(
     *,
-    workers: int,
+    workers: WorkerCount,
     supervisor: str,
     start_method: str | None,
     initializer: object,
@@ -81,7 +94,8 @@ def check_setup(
     if level == "fresh":
         recycle = replace(recycle or RecyclePolicy(), max_jobs=1)
     return Setup(
-        workers=workers,
+        workers=workers.number,
+        workers_reason=workers.reason,
         place=check_place(supervisor),
         start_method=config.start_method(start_method),
         initializer=initializer,
