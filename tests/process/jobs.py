@@ -92,6 +92,11 @@ def spin(witness: Witness | None = None) -> int:
     return sum(range(10**12))
 
 
+def note_and_spin(witness: Witness, fact: object) -> int:
+    witness.note(f"{os.getpid()} {fact}")
+    return spin()
+
+
 def note_at_exit(witness: Witness) -> None:
     """Let everything that runs at the end of this process note that it does."""
     holder = threading.Thread()  # anything that can be referred to weakly

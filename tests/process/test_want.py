@@ -29,6 +29,31 @@ def test_with_few_descriptors_the_pool_runs_with_the_workers_that_fit():
     assert 1 <= workers < 12
 
 
+FEW_IN_A_SUPERVISOR = """
+import os, resource
+from knock import QueueInstance
+from tests.queue import jobs
+queue = QueueInstance(concurrency=8, retry_attempts=0)
+queue.process("double", jobs.double)
+# This process has what it needs; its supervisor and all below that inherit the limit.
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+queue.start()
+ids = queue.add_many("double", range(200))
+print([queue.result(i, 60) for i in ids] == [2 * n for n in range(200)])
+stats = queue.get_stats()
+print(stats.completed, stats.failed, stats.queued, 1 <= stats.workers < 8)
+print({len(queue.get_job(i).attempts) for i in ids})
+queue.stop()
+"""
+
+
+def test_a_supervisor_with_32_descriptors_loses_no_job_and_runs_none_twice():
+    with script("-c", FEW_IN_A_SUPERVISOR) as running:
+        code, out, errors = running.end(90)
+        assert (out, code) == ("True\n200 0 0 True\n{1}\n", 0), errors
+        running.wait_descendants_gone(2.0)
+
+
 MANY_BOOT = """
 import sys
 from knock import run_pool

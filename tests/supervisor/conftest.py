@@ -34,9 +34,10 @@ class Caller:
         initargs: tuple[Any, ...] = (),
         policy: JobPolicy | None = None,
         start_method: Any = "forkserver",
+        clock: Clock | None = None,
         **options: Any,
     ) -> None:
-        self.clock = Clock.start()
+        self.clock = clock or Clock.start()
         types = ("do", "other")
         processors = {name: Processor(jobs.do, Style.ITEM) for name in types}
         pool = PoolSettings(
