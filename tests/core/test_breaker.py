@@ -235,3 +235,35 @@ def test_threshold_holds_for_any_number_of_workers_and_any_order(threshold, prob
             failures = 0 if was_probe else failures
         assert 0 <= breaker.free_probes <= probes
         assert (breaker.wake_at is not None) is (breaker.state is OPEN)
+
+
+def test_clock_that_goes_back_keeps_an_open_breaker_open_for_its_wait():
+    breaker = opened(now=1000.0)
+    for earlier in (999.0, 0.0, -1e9):
+        breaker.tick(earlier)
+        assert (breaker.state, breaker.places(earlier)) == (OPEN, 0)
+    breaker.tick(1010.0)
+    assert breaker.state is HALF_OPEN
+
+
+@given(ends=st.lists(st.sampled_from(".x"), max_size=300), minimum=st.integers(1, 10))
+def test_type_that_flaps_opens_no_more_often_than_its_rules_allow(ends, minimum):
+    breaker = a_breaker(threshold=4, probes=1, failure_rate=0.5, minimum_calls=minimum, window=10)
+    now, calls = 0.0, 0
+    for end in ends:
+        run(breaker, end, now=now)
+        calls += 1
+        if breaker.state is OPEN:
+            # So many calls, or so many failures in a row, lie behind it.
+            assert calls >= min(minimum, 4)
+            assert breaker.wake_at == now + 10.0
+            now = breaker.wake_at
+            run(breaker, ".", now=now)
+            assert breaker.state is CLOSED
+            calls = 0
+
+
+def test_success_and_failure_in_turn_open_no_breaker_that_counts_failures_in_a_row():
+    breaker = a_breaker(threshold=2)
+    run(breaker, ".x" * 1000)
+    assert breaker.state is CLOSED
