@@ -1,0 +1,96 @@
+"""What happens to a supervisor whose storage is in memory; S1, S2 and others need a durable one."""
+
+from tests.faults.row import held, open_still
+
+FAULTS = [
+    held(
+        "S3",
+        "SIGKILL of the supervisor",
+        "workers and what they started are gone within a second; callers get `SupervisorLostError`",
+        "supervisor/test_death.py::test_a_killed_supervisor_is_told_to_all_who_wait_and_leaves_nothing",
+        "process/test_end.py::test_no_process_outlives_its_supervisor",
+        "queue/test_program.py::test_a_supervisor_that_is_killed_is_told_within_a_second_and_leaves_nothing",
+    ),
+    held(
+        "S4",
+        "SIGTERM at any moment",
+        "what runs may finish, what waits stays queued, uncharged",
+        "queue/test_signal.py::test_a_signal_lets_the_running_job_finish",
+        "run/test_interrupt.py::test_sigterm_leaves_nothing",
+        "test_figures.py::test_figure_keeps_its_bar",
+    ),
+    held(
+        "S5",
+        "a second signal, or many",
+        "what runs is killed, and queued again uncharged",
+        "queue/test_signal.py::test_a_second_signal_kills",
+        "run/test_interrupt.py::test_ctrl_c_twice_kills_what_runs",
+        but="a storm of signals",
+    ),
+    held(
+        "S6",
+        "Ctrl-C in a terminal",
+        "workers and the supervisor's process ignore it; their caller decides",
+        "run/test_interrupt.py::test_ctrl_c_once_lets_what_runs_finish_and_returns_what_is_done",
+        "queue/test_signal.py::test_ctrl_c_at_exit_leaves_at_once",
+        but="a signal to the whole group of a terminal",
+    ),
+    open_still("S7", "SIGHUP, SIGPIPE, SIGUSR1, SIGCHLD", "not tested yet"),
+    held(
+        "S13",
+        "the system's clock is set",
+        "it is read once, at the start: nothing is lost, run twice, or asked for again and again",
+        "supervisor/test_clock.py::test_jobs_of_another_time_are_run_once_and_at_leisure",
+        "supervisor/test_clock.py::test_only_the_clock_reads_clocks",
+        "storage/test_memory.py::test_a_clock_that_ran_back_hands_nothing_out_twice_and_loses_nothing",
+    ),
+    held(
+        "S14",
+        "hours are missing",
+        "a suspended machine's do not count; of a supervisor that was stopped, results come first",
+        "supervisor/test_clock.py::test_a_gap_of_hours_is_over_for_limits_and_delays_and_costs_nobody_else",
+        "supervisor/test_clock.py::test_what_ended_in_time_while_its_supervisor_stood_still_has_ended_in_time",
+    ),
+    held(
+        "S15",
+        "no descriptors",
+        "as many workers as fit; after 30 s with none a `WorkerBootError` that says why",
+        "process/test_want.py::test_a_supervisor_with_32_descriptors_loses_no_job_and_runs_none_twice",
+        "process/test_want.py::test_with_few_descriptors_the_pool_runs_with_the_workers_that_fit",
+        "core/test_machine_boot.py::test_pool_gives_up_when_nothing_could_be_started_for_long",
+    ),
+    held(
+        "S32",
+        "all workers die at once, again and again",
+        "each death is charged to its own job; the pool is whole again",
+        "supervisor/test_massacre.py::test_workers_that_all_die_in_one_instant_cost_one_attempt_of_one_job_each",
+    ),
+    held(
+        "S33",
+        "a bug in the supervisor's own loop",
+        "all ends, and whoever waits is told what it was",
+        "supervisor/test_failpoint.py::test_a_bug_at_any_step_ends_the_pool_and_is_told",
+    ),
+    held(
+        "S34",
+        "the supervisor stands still",
+        "a call with a `timeout` ends by it, others wait; it goes on where it was",
+        "supervisor/test_stuck.py::test_callers_of_a_supervisor_that_stands_still_wait_no_longer_than_they_said",
+        "supervisor/test_stuck.py::test_a_supervisor_process_that_stands_still_can_be_closed",
+    ),
+    held(
+        "S35",
+        "standard streams closed, full, without a reader",
+        "what cannot be said is dropped, and all goes on",
+        "queue/test_streams.py::test_a_queue_whose_words_nobody_takes_works_on",
+        "queue/test_streams.py::test_a_queue_without_standard_streams_works",
+        "supervisor/test_joblog.py::test_a_handler_that_raises_without_a_standard_error_ends_nothing",
+    ),
+    held(
+        "S36",
+        "an odd host: no `/proc`, PID 1, read-only `/tmp`",
+        "figures that need `/proc` are missing, and say so",
+        "worker/test_usage.py::test_meter_without_proc_says_that_it_does_not_know",
+        but="a container's first process, users without a name, odd locales",
+    ),
+]
