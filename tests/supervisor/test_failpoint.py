@@ -9,6 +9,7 @@ import pytest
 from knock.core.job import JobOptions
 from knock.core.machine import Machine
 from knock.errors import KnockError
+from knock.pool import pool
 from knock.pool.pool import Pool
 from knock.storage.memory import InMemoryStorage
 from knock.supervisor.arrears import Arrears
@@ -49,7 +50,7 @@ STEPS = [
 ]
 # Taken while the last word is said, too: they may fail each time.
 LAST_STEPS = [(Publisher, "flush"), (ThreadMailbox, "put"), (InMemoryStorage, "get")]
-AT_THE_END = [(Pool, "_see_them_dead"), (Desk, "stats"), (Tally, "facts")]
+AT_THE_END = [(pool, "see_dead"), (Desk, "stats"), (Tally, "facts")]
 
 
 class BugError(Exception):
@@ -59,7 +60,7 @@ class BugError(Exception):
 class Failpoint:
     """A step that fails once it is armed: the first time only, or each time."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, owner: type, name: str, *, once: bool) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, owner: Any, name: str, *, once: bool) -> None:
         self.step = (owner, name)
         self.hits = 0
         self.is_armed = False

@@ -10,14 +10,15 @@ from tests.witness import Witness
 
 def be_large_and_log_on_signals(item: tuple[Witness, int, bool]) -> bytes:
     witness, size, has_thread = item
-    if has_thread:
-        log_from_a_thread_on()
 
     def log(*_: object) -> None:
         logging.getLogger("shop").error("in a signal handler")
         witness.note("signal")
 
     signal.signal(signal.SIGUSR1, log)
+    # Not before: its first record is the sign that signals may come.
+    if has_thread:
+        log_from_a_thread_on()
     return bytes(size)
 
 
