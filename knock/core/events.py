@@ -228,6 +228,16 @@ class TimePassed:
     """``next_deadline`` was reached, or may have been."""
 
 
+@dataclass(slots=True)
+class ClockStopped:
+    """Until now the supervisor stood still for so many seconds, and its workers may have, too.
+
+    No limit of what runs counts them. A deadline is an instant, and is not put off.
+    """
+
+    seconds: float
+
+
 Event = (
     JobsAdded
     | CancelRequested
@@ -249,4 +259,5 @@ Event = (
     | WorkerExited
     | LedgersRead
     | TimePassed
+    | ClockStopped
 )

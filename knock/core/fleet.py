@@ -29,6 +29,7 @@ from knock.core.limit import (
 )
 from knock.core.recycling import Recycling, tell_to_end
 from knock.core.slot import AT_WORK, Flight, Phase, Slot
+from knock.core.standstill import Standstills
 
 
 class Fleet:
@@ -40,6 +41,7 @@ class Fleet:
         self._stop_at: float | None = None
         self._boots = Boots(slots)
         self._recycling = recycling
+        self._still = Standstills()
         self.failure: str | None = None
 
     @property
@@ -157,6 +159,15 @@ class Fleet:
 
     # --- clocks ---
 
+    def clock_stopped(self, seconds: float, now: float) -> None:
+        """Put off all limits of what runs."""
+        heads = [head.sent_at for slot in self._slots if (head := slot.head) is not None]
+        self._still.forget(min(heads, default=now))
+        self._still.add(seconds, now)
+        for slot in self._slots:
+            if slot.phase is Phase.STOPPING and slot.wake_at is not None:
+                slot.wake_at += seconds
+
     def time_passed(self, now: float) -> list[Command]:
         """Look at the workers whose time may be up."""
         commands: list[Command] = []
@@ -194,7 +205,7 @@ class Fleet:
             return self._await_start(slot, now)
         slot.late_at = None
         flight, started_at = found
-        verdict = judge(flight, started_at, reading, now)
+        verdict = judge(flight, started_at, reading, now, self._still)
         if verdict.kill is not None:
             return [self._kill(slot, flight.ticket, verdict.kill)]
         slot.wake_at = verdict.look_at
@@ -213,11 +224,11 @@ class Fleet:
         head = slot.head
         if head is None:
             return []
-        late_at = slot.head_at + START_SECONDS
+        late_at = self._still.after(slot.head_at) + START_SECONDS
         if late_at <= now and slot.is_looked_at:
             if slot.late_at is None:
                 slot.late_at = now
-            late_at = slot.late_at + CONFIRM_SECONDS
+            late_at = self._still.after(slot.late_at) + CONFIRM_SECONDS
             if late_at <= now:
                 return [self._kill(slot, head.ticket, KillCause.UNRESPONSIVE)]
         look_at = first_look(head, now)

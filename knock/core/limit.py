@@ -6,6 +6,7 @@ from knock.core.commands import KillCause
 from knock.core.events import Reading
 from knock.core.kind import MEMORY_LOOK_SECONDS
 from knock.core.slot import Flight
+from knock.core.standstill import Standstills
 
 # One whose start nobody has seen yet is looked at again so soon.
 LOOK_AGAIN_SECONDS = 0.01
@@ -40,18 +41,21 @@ def first_look(flight: Flight, now: float) -> float | None:
     return look_at
 
 
-def judge(flight: Flight, started_at: float, reading: Reading, now: float) -> Verdict:
+def judge(
+    flight: Flight, started_at: float, reading: Reading, now: float, still: Standstills
+) -> Verdict:
     """Hold an attempt that runs since ``started_at`` against its limits."""
     kind, job = flight.kind, flight.claim.job
     policy = kind.policy
+    counts_from = still.after(started_at)
     ends: list[tuple[float, KillCause]] = []
     timeout = kind.timeout_of(job)
     if timeout is not None:
-        ends.append((started_at + timeout, KillCause.TIMEOUT))
+        ends.append((counts_from + timeout, KillCause.TIMEOUT))
     if policy.stall_timeout is not None:
         # The worker writes it: a word of the future counts as one of now.
         sign_of_life = max(started_at, min(reading.progress_at, now))
-        ends.append((sign_of_life + policy.stall_timeout, KillCause.STALLED))
+        ends.append((still.after(sign_of_life) + policy.stall_timeout, KillCause.STALLED))
     if job.deadline is not None:
         ends.append((job.deadline, KillCause.DEADLINE))
     # Not ``now - started_at >= timeout``: rounded, it may differ from when it wakes.
@@ -65,7 +69,7 @@ def judge(flight: Flight, started_at: float, reading: Reading, now: float) -> Ve
         looks.append(now + MEMORY_LOOK_SECONDS)
     is_warning_due = False
     if policy.soft_timeout is not None and not flight.is_warned:
-        warn_at = started_at + policy.soft_timeout
+        warn_at = counts_from + policy.soft_timeout
         # Of a start that only the permits tell the worker itself knows nothing yet.
         is_warning_due = warn_at <= now and reading.ticket == flight.ticket
         looks.append(warn_at if warn_at > now else now + LOOK_AGAIN_SECONDS)

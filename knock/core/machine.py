@@ -20,6 +20,7 @@ from knock.core.events import (
     AttemptsEnded,
     CancelRequested,
     ClaimFailed,
+    ClockStopped,
     Event,
     JobsAdded,
     JobsClaimed,
@@ -127,6 +128,8 @@ class Machine:
                 self._docket.intake.jobs_added(event, now)
             case TimePassed():
                 self._commands.extend(self._fleet.time_passed(now))
+            case ClockStopped():
+                self._fleet.clock_stopped(event.seconds, now)
             case LedgersRead():
                 self._commands.extend(self._fleet.judge_clocks(event, now))
             case JobsHandedBack():
@@ -149,9 +152,7 @@ class Machine:
                 self._is_paused = True
                 self._hold(now)
             case ResumeRequested():
-                self._is_paused = False
-                self._docket.is_held = self._is_stopping or self._is_over
-                self._docket.intake.jobs_returned()
+                self._resume()
             case StopRequested():
                 self._is_stopping = True
                 self._fleet.stop(event.deadline)
@@ -166,6 +167,11 @@ class Machine:
                 self._docket.outbox.failed(event, now)
             case _:
                 assert_never(event)
+
+    def _resume(self) -> None:
+        self._is_paused = False
+        self._docket.is_held = self._is_stopping or self._is_over
+        self._docket.intake.jobs_returned()
 
     def _turn(self, now: float) -> list[Command]:
         """Do whatever has become possible, and hand over the commands."""

@@ -332,6 +332,12 @@ class Pool:
 
     # --- timers ---
 
+    def clock_stopped(self, seconds: float) -> None:
+        """Until now nobody was there for so long, and workers may have been stopped as well."""
+        for handle in self._handles.values():
+            if handle.kill_at is not None:
+                handle.kill_at += seconds
+
     def next_deadline(self) -> float | None:
         """When ``tick`` has something to do (UTC seconds)."""
         if self._untold:

@@ -4,6 +4,7 @@ import selectors
 import traceback
 from collections import deque
 from random import Random
+from time import process_time
 
 from knock.core.commands import (
     CancelStored,
@@ -24,6 +25,7 @@ from knock.core.commands import (
 )
 from knock.core.events import (
     ClaimFailed,
+    ClockStopped,
     Event,
     JobsClaimed,
     JobsSettled,
@@ -48,9 +50,14 @@ from knock.supervisor.publisher import Publisher
 from knock.supervisor.retention import Retention
 from knock.supervisor.tally import Tally
 
-# A turn that comes later than this was held up by something else than work (Ctrl-Z, a suspended
-# machine): what workers did meanwhile is read before any limit is judged.
+# A turn that comes later than this was held up: what workers did meanwhile is read before any limit
+# is judged. If the process used hardly any CPU while it waited, it was stopped (Ctrl-Z, a frozen
+# container), its workers perhaps as well: no limit counts that. It does count what a caller takes
+# that holds the GIL, or nothing would limit jobs beside it.
 _GAP_SECONDS = 1.0
+_STOPPED_CPU_SHARE = 0.25
+# While jobs run no wait is longer, so that it is known to this when a stop began.
+_BUSY_WAIT_SECONDS = 0.5
 # epoll takes at most 2**31 ms (24.8 days): it is woken for nothing before a far deadline.
 _MAX_WAIT_SECONDS = 3600.0
 
@@ -162,15 +169,21 @@ class Supervisor:
 
     def _wait(self) -> None:
         deadline = self._next_deadline()
+        began = self._clock.now()
         timeout = None
         if deadline is not None:
-            timeout = min(max(0.0, deadline - self._clock.now()), _MAX_WAIT_SECONDS)
+            longest = _BUSY_WAIT_SECONDS if self._machine.in_flight else _MAX_WAIT_SECONDS
+            timeout = min(max(0.0, deadline - began), longest)
         self._watch_mailbox()
         if not self._arrears.is_full and not self._mailbox.sleep():
             timeout = 0.0
+        # Not known where nothing is waited for: it takes a microsecond.
+        cpu = process_time() if timeout else 0.0
         for key, mask in self._selector.select(timeout):
             self._events.extend(key.data(mask))
         now = self._clock.now()
+        if timeout and now - began - timeout > _GAP_SECONDS:
+            self._catch_up(now - began, process_time() - cpu)
         if deadline is not None and now >= deadline:
             if now - deadline > _GAP_SECONDS:
                 self._events.extend(self._pool.read_all())
@@ -178,6 +191,13 @@ class Supervisor:
             if not self._publisher.is_behind:
                 self._retention.purge(now)
             self._events.append(TimePassed())
+
+    def _catch_up(self, seconds: float, cpu_seconds: float) -> None:
+        """The wait took so long, much longer than it should."""
+        self._events.extend(self._pool.read_all())
+        if cpu_seconds < _STOPPED_CPU_SHARE * seconds:
+            self._pool.clock_stopped(seconds)
+            self._events.append(ClockStopped(seconds))
 
     def _watch_mailbox(self) -> None:
         interest = 0 if self._arrears.is_full else selectors.EVENT_READ

@@ -8,7 +8,7 @@ from knock.core.recycling import STOP_SECONDS
 from tests.core.fake_pool import FakePool
 from tests.core.fake_storage import FakeStorage
 from tests.core.fake_worker import Hand, Run
-from tests.core.truth import BreakerModel
+from tests.core.truth import EPSILON, BreakerModel, without
 
 BREAKER_NOTICES = frozenset(
     {
@@ -301,7 +301,8 @@ class Checks:
     def _kill_worker(self, command: cmd.KillWorker, now: float) -> None:
         if command.cause is cmd.KillCause.RELEASED:
             hand = self.pool.hand(command.worker, command.generation)
-            is_late = hand.is_stopping and now >= hand.stops_at + STOP_SECONDS
+            told_at = without(self.pool.stops, hand.stops_at)
+            is_late = hand.is_stopping and now >= told_at + STOP_SECONDS - EPSILON
             assert self.is_stopping or is_late, "a worker is killed for a stop that nobody wants"
         if command.cause is cmd.KillCause.CANCELLED:
             hand = self.pool.hand(command.worker, command.generation)

@@ -3,10 +3,10 @@
 from knock.core import commands as cmd
 from knock.core.policy import JobPolicy
 from tests.core.fake_worker import READY, Hand, Run
-from tests.core.truth import EPSILON
+from tests.core.truth import EPSILON, without
 
 
-def check_limit(run: Run, cause: cmd.KillCause, policy: JobPolicy, now: float) -> None:
+def check_limit(run: Run, cause: cmd.KillCause, policy: JobPolicy, now: float, stops: list) -> None:
     """A job is killed only if it is over the limit that it is killed for."""
     if cause is cmd.KillCause.MEMORY:
         assert policy.memory_limit is not None, "a job without a limit is killed"
@@ -24,7 +24,7 @@ def check_limit(run: Run, cause: cmd.KillCause, policy: JobPolicy, now: float) -
     else:
         return
     assert limit is not None, "a job without a limit is killed"
-    assert now - start >= limit - EPSILON, "a job is killed before its limit"
+    assert now - without(stops, start) >= limit - EPSILON, "a job is killed before its limit"
 
 
 def since(run: Run) -> float:
@@ -34,7 +34,7 @@ def since(run: Run) -> float:
     return run.taken_at if run.shown_at is None else run.started_at
 
 
-def must_be_looked_at(hand: Hand, policies: dict) -> float | None:
+def must_be_looked_at(hand: Hand, policies: dict, stops: list) -> float | None:
     """The latest moment at which the machine has to look at the worker's clock."""
     run = hand.running
     if run is None or hand.phase is not READY or hand.kill is not None or hand.looks:
@@ -48,10 +48,10 @@ def must_be_looked_at(hand: Hand, policies: dict) -> float | None:
         begun = max(begun, run.started_at)
     elif run.shown_at is not None:
         begun = max(begun, run.shown_at)
-    return _latest_look(hand, run, begun, policies)
+    return _latest_look(hand, run, begun, policies, stops)
 
 
-def _latest_look(hand: Hand, run: Run, begun: float, policies: dict) -> float | None:
+def _latest_look(hand: Hand, run: Run, begun: float, policies: dict, stops: list) -> float | None:
     policy = policies[run.job.spec.type]
     is_shown = run.is_honest and run.shown_at is not None
     looks = []
@@ -65,7 +65,7 @@ def _latest_look(hand: Hand, run: Run, begun: float, policies: dict) -> float | 
         if limit is not None:
             # A look that showed no start may have been told late, or not be believed.
             again = 0.01 if is_shown and policy.memory_limit is None else max(limit, 0.05)
-            looks.append(max(start + limit, hand.looked_at + again))
+            looks.append(max(without(stops, start) + limit, hand.looked_at + again))
     if run.job.spec.deadline is not None:
         looks.append(max(run.job.spec.deadline, begun, hand.looked_at + 0.05))
     return min(looks) + EPSILON if looks else None

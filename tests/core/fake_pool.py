@@ -9,7 +9,7 @@ from knock.core.limit import CONFIRM_SECONDS, START_SECONDS
 from knock.core.policy import RecyclePolicy
 from tests.core.fake_limit import check_limit, since
 from tests.core.fake_worker import BOOTING, DEAD, READY, Hand, Run
-from tests.core.truth import EPSILON, Job
+from tests.core.truth import EPSILON, Job, without
 
 ERROR = JobError(type_name="ValueError", message="no", traceback="")
 KILLED_AS = {
@@ -30,6 +30,7 @@ class FakePool:
         self.rng = rng
         self.recycle = RecyclePolicy() if recycle is None else recycle
         self.now = 0.0
+        self.stops: list[tuple[float, float]] = []  # when nobody's clock counted
         self.hands: list[Hand | None] = [None] * workers
         self.readings: list = []  # and what was said by processes that are gone
         self.sickness: dict[str, float] = {}  # the share of jobs of a type that fail
@@ -337,10 +338,12 @@ class FakePool:
                 return
             assert run is None or run.ticket == command.ticket, "the wrong job is killed"
             if command.cause is cmd.KillCause.UNRESPONSIVE:
-                late = self.now - hand.touched_at >= START_SECONDS + CONFIRM_SECONDS - EPSILON
+                waited = self.now - without(self.stops, hand.touched_at)
+                late = waited >= START_SECONDS + CONFIRM_SECONDS - EPSILON
                 assert late, "a worker is given up too early"
             elif run is not None:
-                check_limit(run, command.cause, policies[run.job.spec.type], self.now)
+                policy = policies[run.job.spec.type]
+                check_limit(run, command.cause, policy, self.now, self.stops)
         self.die(hand, Death(signal=9), command.cause)
 
     def warn(self, command: cmd.WarnWorker, policies: dict) -> None:

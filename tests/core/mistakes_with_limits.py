@@ -72,7 +72,7 @@ LIMIT_MUTANTS = [
     Mutant(
         "a worker that has not begun is given up at the first look",
         "fleet",
-        "late_at = slot.late_at + CONFIRM_SECONDS",
+        "late_at = self._still.after(slot.late_at) + CONFIRM_SECONDS",
         "late_at = now",
     ),
     Mutant(
@@ -80,6 +80,54 @@ LIMIT_MUTANTS = [
         "dispatch",
         "    slot.head_at = now\n    slot.late_at = None\n",
         "    slot.head_at = slot.head_at or now\n",
+    ),
+    Mutant(
+        "a limit counts the time in which the clock stood still",
+        "limit",
+        "counts_from = still.after(started_at)",
+        "counts_from = started_at",
+    ),
+    Mutant(
+        "a stall counts the time in which the clock stood still",
+        "limit",
+        "still.after(sign_of_life) + policy.stall_timeout",
+        "sign_of_life + policy.stall_timeout",
+    ),
+    Mutant(
+        "a deadline is put off by a clock that stood still",
+        "limit",
+        "ends.append((job.deadline, KillCause.DEADLINE))",
+        "ends.append((job.deadline + counts_from - started_at, KillCause.DEADLINE))",
+    ),
+    Mutant(
+        "a clock that stood still counts for what began later",
+        "standstill",
+        "            if until > instant:\n",
+        "            if True:\n",
+    ),
+    Mutant(
+        "what begins while the clock stands still is forgiven all of it",
+        "standstill",
+        "until - max(since, instant)",
+        "until - since",
+    ),
+    Mutant(
+        "a clock that stood still is forgotten while something runs",
+        "fleet",
+        "self._still.forget(min(heads, default=now))",
+        "self._still.forget(now)",
+    ),
+    Mutant(
+        "a worker is given up for the time in which the clock stood still",
+        "fleet",
+        "self._still.after(slot.head_at) + START_SECONDS",
+        "slot.head_at + START_SECONDS",
+    ),
+    Mutant(
+        "a worker has not ended in the time in which the clock stood still",
+        "fleet",
+        "slot.wake_at += seconds",
+        "pass",
     ),
     Mutant(
         "a kill for memory is called a timeout",

@@ -10,6 +10,7 @@ from tests.core.fake_storage import FakeStorage
 from tests.core.fake_worker import READY, Hand, Run
 from tests.core.retirement import Retirement
 from tests.core.slots import check_slots, free_slots, threads_of
+from tests.core.truth import without
 
 MAX_RETURNS = 6
 
@@ -113,7 +114,7 @@ class Promises:
         self.retirement.check_deadline(deadline)
         for hand in self.pool.hands:
             if hand is not None:
-                limit = must_be_looked_at(hand, self.known.policies)
+                limit = must_be_looked_at(hand, self.known.policies, self.pool.stops)
                 if limit is not None:
                     assert deadline is not None, "a limit is forgotten"
                     assert deadline <= limit, "a limit is seen too late"
@@ -132,7 +133,8 @@ class Promises:
         """What the machine has just seen of a job is within all limits, or it is warned."""
         policy, job = self.known.policies[run.job.spec.type], run.job
         since = max(reading.started_at, run.sent_at)
-        sign = max(since, reading.progress_at)
+        sign = without(self.pool.stops, max(since, reading.progress_at))
+        since = without(self.pool.stops, since)
         for start, limit in (
             (since, job.timeout(self.known.policies)),
             (sign, policy.stall_timeout),
@@ -156,7 +158,8 @@ class Promises:
         if run.is_honest and run.shown_at is not None:
             return
         timeout = run.job.timeout(self.known.policies)
-        is_over = timeout is not None and now - run.seen_at >= 3 * timeout
+        seen_at = without(self.pool.stops, run.seen_at)
+        is_over = timeout is not None and now - seen_at >= 3 * timeout
         assert not is_over, "a job that hangs is never killed"
 
     def _check_kills_are_ordered(self, now: float) -> None:

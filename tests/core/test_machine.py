@@ -169,6 +169,38 @@ def test_ledger_that_lies_about_the_future_gains_one_limit_only():
     assert story.tell(lie) == [cmd.KillWorker(0, 1, 1, cmd.KillCause.TIMEOUT)]
 
 
+def test_no_limit_counts_the_time_in_which_the_clock_stood_still():
+    story = Story(policy=JobPolicy(timeout=5.0))
+    story.claimed(a_claim(1))
+    running = ev.LedgersRead({0: (1, ev.Reading(1, 101.0, 0))})
+    # From 103 to 123, and from 124 to 126.
+    assert story.tell(ev.ClockStopped(20.0), at=123.0) == []
+    assert story.tell(ev.ClockStopped(2.0), at=126.0) == []
+    assert story.tell(ev.TimePassed()) == [cmd.ReadLedgers([0])]
+    assert story.tell(running) == []
+    assert story.machine.next_deadline() == 128.0
+    story.tell(ev.TimePassed(), at=128.0)
+    assert story.tell(running) == [cmd.KillWorker(0, 1, 1, cmd.KillCause.TIMEOUT)]
+
+
+def test_a_stop_of_the_clock_counts_for_nothing_that_began_after_it():
+    story = Story(policy=JobPolicy(timeout=5.0))
+    story.claimed(a_claim(1))
+    story.tell(ev.ClockStopped(2.0), at=103.0)
+    story.tell(ev.TimePassed(), at=105.0)
+    assert story.tell(ev.LedgersRead({0: (1, ev.Reading(1, 103.0, 0))})) == []
+    assert story.machine.next_deadline() == 108.0
+
+
+def test_a_deadline_is_not_put_off_by_a_stop_of_the_clock():
+    story = Story()
+    story.claimed(a_claim(1, deadline=105.0))
+    story.tell(ev.ClockStopped(6.0), at=106.0)
+    story.tell(ev.TimePassed())
+    reading = ev.LedgersRead({0: (1, ev.Reading(1, 100.0, 0))})
+    assert story.tell(reading) == [cmd.KillWorker(0, 1, 1, cmd.KillCause.DEADLINE)]
+
+
 def test_limit_of_the_job_wins_over_that_of_its_type():
     story = Story(policy=JobPolicy(timeout=5.0))
     story.claimed(a_claim(1, timeout=2.0))

@@ -18,6 +18,11 @@ BUDGETS = {
 UNCHARGED = (AttemptOutcome.CANCELLED, AttemptOutcome.RELEASED)
 
 
+def without(stops: list[tuple[float, float]], instant: float) -> float:
+    """The instant from which a limit counts that leaves the stops of the clock out."""
+    return instant + sum(max(0.0, until - max(since, instant)) for since, until in stops)
+
+
 class Job:
     """An accepted job that is not final yet."""
 

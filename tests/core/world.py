@@ -98,6 +98,8 @@ class World:
             event = self._call()
         elif chance < 0.47:
             event = self._lie()
+        elif chance < 0.48:
+            event = self._stand_still()
         return event or self.pool.next_event() or self.storage.next_event() or self._advance()
 
     def tell(self, event: object) -> None:
@@ -134,6 +136,16 @@ class World:
                 return None
             return ev.TimePassed()
         return ev.TimePassed() if chance > 0.95 else None
+
+    def _stand_still(self) -> object:
+        """Nobody was there for a while; what workers did meanwhile shows later."""
+        seconds = self.rng.choice([0.03, 1.0, 30.0])
+        since = self.now
+        for part in (self.rng.random(), 1.0):
+            self._set_now(since + seconds * part)
+            self.pool.move()
+        self.pool.stops.append((self.now - seconds, self.now))
+        return ev.ClockStopped(seconds)
 
     # --- callers ---
 
