@@ -35,6 +35,8 @@ _MESSAGES = 1
 _LENGTH = struct.Struct("<Q")
 _READ_BYTES = 1 << 18
 _LEAVE_SECONDS = 15.0
+# They are for the caller, who decides what becomes of the jobs.
+_IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 # --- in the process -------------------------------------------------------------------------------
@@ -99,7 +101,8 @@ def _pickled_storage(storage: Storage) -> bytes:
 
 def supervisor_main(fd: int) -> NoReturn:
     """Be a supervisor process on this end of a socket; never returns."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     peer = socket.socket(fileno=fd)
     (length,) = _LENGTH.unpack(_receive_exactly(peer, _LENGTH.size))
     sys_path, blob = pickle.loads(_receive_exactly(peer, length))

@@ -34,6 +34,29 @@ def test_a_second_signal_kills(place, start):
     assert_gone(family)
 
 
+def test_fifty_signals_at_once_are_a_stop_and_a_kill(place, start):
+    program = start(SERVICE.format(place=place, seconds=60))
+    assert program.line() == "working"
+    family = program.family()
+    for _ in range(25):
+        program.process.send_signal(signal.SIGTERM)
+        program.process.send_signal(signal.SIGINT)
+    assert program.line() == "returned 2"
+    code, output = program.end()
+    assert code == 0
+    assert "Traceback" not in output
+    assert_gone(family)
+
+
+def test_a_terminal_that_is_closed_ends_all_of_it(place, start):
+    program = start(SERVICE.format(place=place, seconds=60))
+    assert program.line() == "working"
+    family = program.family()
+    program.process.send_signal(signal.SIGHUP)
+    assert program.end() == (-signal.SIGHUP, "")
+    assert_gone(family)
+
+
 def test_run_in_another_thread_returns_when_the_queue_is_stopped(place, tmp_path):
     done = run(
         f"""
