@@ -202,7 +202,8 @@ class Reading:
     ``ticket`` is the job that the ledger names as running (0: none), ``started_at`` its start and
     ``progress_at`` its last word of progress (0.0: none) in UTC seconds. ``permits_left`` counts
     the permits that the worker has not taken. ``rss_bytes`` is the resident memory of the process
-    and its descendants, None if it was not looked at, or cannot be.
+    and its descendants, None if it was not looked at, or cannot be. ``sent_at`` is when it last
+    took in something of what it was sent (UTC seconds; 0.0: never).
     """
 
     ticket: int
@@ -210,6 +211,7 @@ class Reading:
     permits_left: int
     progress_at: float = 0.0
     rss_bytes: int | None = None
+    sent_at: float = 0.0
 
 
 @dataclass(slots=True)

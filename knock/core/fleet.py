@@ -202,7 +202,7 @@ class Fleet:
     def _judge_clock(self, slot: Slot, reading: Reading, now: float) -> list[Command]:
         found = self._running(slot, reading, now)
         if found is None:
-            return self._await_start(slot, now)
+            return self._await_start(slot, reading, now)
         slot.late_at = None
         flight, started_at = found
         verdict = judge(flight, started_at, reading, now, self._still)
@@ -219,13 +219,17 @@ class Fleet:
             commands.append(revoke(slot, behind))
         return commands
 
-    def _await_start(self, slot: Slot, now: float) -> list[Command]:
+    def _await_start(self, slot: Slot, reading: Reading, now: float) -> list[Command]:
         """Nothing has started: the clock of the head begins no earlier than now."""
         head = slot.head
         if head is None:
             return []
-        late_at = self._still.after(slot.head_at) + START_SECONDS
-        if late_at <= now and slot.is_looked_at:
+        # While it still takes in its data, which may be gibibytes, it cannot begin.
+        sent_at = max(slot.head_at, min(reading.sent_at, now))
+        late_at = self._still.after(sent_at) + START_SECONDS
+        if late_at > now:
+            slot.late_at = None
+        elif slot.is_looked_at:
             if slot.late_at is None:
                 slot.late_at = now
             late_at = self._still.after(slot.late_at) + CONFIRM_SECONDS

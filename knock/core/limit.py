@@ -10,8 +10,8 @@ from knock.core.standstill import Standstills
 
 # One whose start nobody has seen yet is looked at again so soon.
 LOOK_AGAIN_SECONDS = 0.01
-# A worker that does not begin what it was sent for so long cannot: something that an earlier job
-# has left behind holds it up. (A gibibyte of data is on its way for a second or two.)
+# A worker that does not begin what it was sent for so long, since it took the last of it in, is not
+# able to: something that an earlier job has left behind holds it up.
 START_SECONDS = 10.0
 # ... and has not begun when it is looked at again after this: who was stopped together with its
 # supervisor had no chance before.

@@ -9,6 +9,7 @@ Rule 3: no call reads without end, however fast the peer writes.
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from time import monotonic_ns
 
 from knock.errors import ProtocolError
 from knock.pool.descriptor import keep_private, unread_bytes
@@ -34,7 +35,8 @@ class Channel:
     """Sends frames, and receives frames of the given ``kinds``. Owns its socket.
 
     ``is_ended``: the peer's side is closed, and all that it sent was read. ``violation``: why what
-    it sent cannot be understood any more; nothing more is read then.
+    it sent cannot be understood any more; nothing more is read then. ``sent_ns`` is when the socket
+    last took something (CLOCK_MONOTONIC), 0 if it never has.
     """
 
     def __init__(self, mine: socket.socket, kinds: Iterable[int]) -> None:
@@ -43,6 +45,7 @@ class Channel:
         self._queue: deque[memoryview | _Then] = deque()
         self._decoder = FrameDecoder(kinds)
         self._is_deaf = False
+        self.sent_ns = 0
         self.is_ended = False
         self.violation: str | None = None
 
@@ -85,6 +88,7 @@ class Channel:
             except OSError:
                 self._stop_sending()
                 return
+            self.sent_ns = monotonic_ns()
             self._drop(sent)
 
     def _batch(self) -> list[memoryview]:

@@ -244,6 +244,7 @@ class Handle:
             started_at=at(entry.started_ns),
             permits_left=self.unstarted(),
             progress_at=at(entry.progress_ns) if entry.progress_ns else 0.0,
+            sent_at=at(self.channel.sent_ns) if self.channel.sent_ns else 0.0,
             rss_bytes=None if limit is None or self.pid is None else weigh(self.pid, limit),
         )
 

@@ -8,7 +8,7 @@ import pytest
 from knock.core import commands as cmd, events as ev
 from knock.core.boot import PATIENCE_SECONDS
 from knock.core.job import AttemptOutcome, Death, JobState, Settlement, Spent
-from knock.core.limit import START_SECONDS
+from knock.core.limit import CONFIRM_SECONDS, START_SECONDS
 from knock.core.machine import Machine
 from knock.core.policy import JobPolicy, RetryPolicy
 from tests.core.story import (
@@ -208,6 +208,28 @@ def test_limit_of_the_job_wins_over_that_of_its_type():
     other = Story(policy=JobPolicy(timeout=5.0))
     other.claimed(a_claim(1, timeout=None))
     assert other.machine.next_deadline() == 100.0 + START_SECONDS
+
+
+def test_worker_that_still_takes_in_its_data_is_not_taken_for_one_that_cannot_begin():
+    story = Story()
+    story.claimed(a_claim(1))
+
+    def look(at, sent_at):
+        assert story.tell(ev.TimePassed(), at=at) == [cmd.ReadLedgers([0])]
+        return story.tell(ev.LedgersRead({0: (1, ev.Reading(0, 0.0, 1, sent_at=sent_at))}))
+
+    assert look(100.0 + START_SECONDS, 109.0) == []
+    late = 109.0 + START_SECONDS
+    assert story.machine.next_deadline() == late
+    assert look(late, 109.0) == []
+    # It was held up for a moment only, and takes in more.
+    assert look(late + CONFIRM_SECONDS, 119.5) == []
+    late = 119.5 + START_SECONDS
+    assert story.machine.next_deadline() == late
+    assert look(late, 119.5) == []
+    assert look(late + CONFIRM_SECONDS, 119.5) == [
+        cmd.KillWorker(0, 1, 1, cmd.KillCause.UNRESPONSIVE)
+    ]
 
 
 def test_what_waits_behind_a_slow_job_is_taken_back():

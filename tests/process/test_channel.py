@@ -32,6 +32,23 @@ def test_a_payload_for_a_stopped_worker_waits_and_arrives_whole(drive):
     assert drive.values(tickets) == [LARGE, 9]
 
 
+def test_a_reading_tells_when_the_worker_last_took_something_in(drive):
+    def sent_at():
+        return drive.pool.read_ledgers([0]).readings[0][1].sent_at
+
+    drive.start()
+    pid = stop(drive)
+    tickets = drive.send((jobs.length, b"x" * LARGE))
+    stopped_at = sent_at()
+    assert stopped_at <= drive.clock.now()
+    # It takes in nothing, so nothing is new.
+    drive.turn(0.05)
+    assert sent_at() == stopped_at
+    os.kill(pid, signal.SIGCONT)
+    assert drive.values(tickets) == [LARGE]
+    assert sent_at() > stopped_at
+
+
 def test_a_stopped_worker_holds_up_no_other(make_drive):
     drive = make_drive().start(0, 1)
     pid = stop(drive)
