@@ -6,16 +6,36 @@ one of them held.
 
 import os
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 # Taken at import: a job may put its own in their place.
 _modules, _close = sys.modules, os.close
 
 
-def pools() -> list[list[Any]]:
-    """Return the processes of each ``multiprocessing.Pool``, as lists that it keeps up to date."""
-    return [finalizer._args[3] for finalizer in _pool_finalizers()]
+class PoolProcesses:
+    """The processes of a ``multiprocessing.Pool``: a list that it keeps up to date."""
+
+    def __init__(self, processes: list[Any], owner: Callable[[], Any]) -> None:
+        self._processes = processes
+        self._owner = owner
+
+    def pids(self) -> list[int]:
+        """Return the pids of those that the pool knows."""
+        return [process.pid for process in self._processes]
+
+    @property
+    def is_short(self) -> bool:
+        """Whether one is missing: the pool's thread may have started it and not noted it yet."""
+        owner = self._owner()
+        # One that was ended starts no other.
+        is_at_work = owner is not None and owner._state == "RUN"
+        return is_at_work and len(self._processes) < owner._processes
+
+
+def pools() -> list[PoolProcesses]:
+    """Return the processes of each ``multiprocessing.Pool`` that there is."""
+    return [PoolProcesses(one._args[3], one._weakref) for one in _pool_finalizers()]
 
 
 def _pool_finalizers() -> list[Any]:

@@ -18,7 +18,8 @@ from knock.pool.mechanism import has
 
 # How long a sweep may take; what cannot be reaped by then is left to the nursery.
 SWEEP_SECONDS = 1.0
-_NOTE_SECONDS = 0.002
+# How long the thread of a pool may take to note a process that it has started.
+_NOTE_SECONDS = 0.2
 # How often a dying process is looked at where it has no descriptor to wait on.
 _LOOK_SECONDS = 0.001
 # Helpers that a library starts once for the process, and that end with it by themselves.
@@ -80,10 +81,17 @@ class Leftovers:
         if found:
             found.difference_update(_trackers())
         if found and self._pools:
-            # Their threads note a process a moment after they have started it.
-            _sleep(_NOTE_SECONDS)
-            found.difference_update(one.pid for pool in self._pools for one in pool)
+            self._leave_out_pools(found)
         return found
+
+    def _leave_out_pools(self, found: set[int]) -> None:
+        until = monotonic() + _NOTE_SECONDS
+        while True:
+            found.difference_update(pid for pool in self._pools for pid in pool.pids())
+            is_short = any(pool.is_short for pool in self._pools)
+            if not found or not is_short or monotonic() >= until:
+                return
+            _sleep(_LOOK_SECONDS)
 
 
 def _trackers() -> Iterable[int | None]:

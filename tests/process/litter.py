@@ -15,6 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import resource_tracker, shared_memory
 from typing import Any
 
+from knock.pool.kin import all_children
 from tests.witness import Gate, Witness, wait_for
 
 _SLEEP = [sys.executable, "-c", "import time; time.sleep(1000)"]
@@ -219,8 +220,36 @@ def open_pool() -> None:
     _KEPT.append(context.Pool(2, maxtasksperchild=1))
 
 
+class SlowlyNoted(multiprocessing.get_context("fork").Process):
+    """A process that is there long before whoever starts it can note that."""
+
+    def start(self) -> None:
+        super().start()
+        time.sleep(0.1)
+
+
+class SlowContext(type(multiprocessing.get_context("fork"))):
+    Process = SlowlyNoted
+
+
+def open_slow_pool() -> None:
+    _KEPT.append(multiprocessing.pool.Pool(2, maxtasksperchild=1, context=SlowContext()))
+
+
 def use_open_pool() -> list[int]:
     return _KEPT[0].map(double, range(4), 1)
+
+
+def double_and_tell_pid(number: int) -> tuple[int, int]:
+    return 2 * number, os.getpid()
+
+
+def use_slow_pool() -> list[int]:
+    """Return while the pool starts a process that it has not noted yet, and that has no task."""
+    pool = _KEPT[0]
+    found, used = zip(*pool.map(double_and_tell_pid, range(4), 1), strict=True)
+    wait_for(lambda: set(all_children()).difference(used, [one.pid for one in pool._pool]))
+    return list(found)
 
 
 def leave_thread_pool() -> list[int]:

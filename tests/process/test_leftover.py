@@ -165,10 +165,14 @@ def test_a_pool_left_open_is_ended_for_good(make_drive, witness, method):
     assert drive.exit().death.exit_code == 0
 
 
-def test_a_pool_of_the_initializer_goes_on(make_drive):
-    drive = make_drive(initializer=litter.open_pool).start()
+@pytest.mark.parametrize(
+    "open_pool, use",
+    [(litter.open_pool, litter.use_open_pool), (litter.open_slow_pool, litter.use_slow_pool)],
+)
+def test_a_pool_of_the_initializer_goes_on(make_drive, open_pool, use):
+    drive = make_drive(initializer=open_pool).start()
     for _ in range(5):
-        [ticket] = drive.send((litter.use_open_pool,))
+        [ticket] = drive.send((use,))
         assert drive.values([ticket]) == [[0, 2, 4, 6]]
         assert drive.ended()[ticket].usage.leftover_processes == 0
 
