@@ -131,7 +131,10 @@ class Supervisor:
                 step()
             except Exception as exc:  # noqa: BLE001 - callers must hear the end, whatever fails
                 failure = failure or _as_failure(exc)
-        self._mailbox.put([self._last_word(failure, now)])
+        try:
+            self._mailbox.put([self._last_word(failure, now)])
+        except Exception as exc:  # noqa: BLE001 - a storage that cannot be pickled any more
+            self._mailbox.put([Failed(_as_failure(exc))])
         self._mailbox.close()
 
     def _last_word(self, failure: Exception | None, now: float) -> Ended | Failed:

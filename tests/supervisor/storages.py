@@ -38,3 +38,31 @@ class Unreliable(InMemoryStorage):
 class Unpicklable(InMemoryStorage):
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"lock": threading.Lock()}
+
+
+class Buggy(InMemoryStorage):
+    """Has a mistake in one of its methods, which shows when it is told something to do."""
+
+    def __init__(self, verb: str) -> None:
+        super().__init__()
+        self.verb = verb
+
+    def __getattribute__(self, name: str) -> Any:
+        held = super().__getattribute__("__dict__")
+        if name == held.get("verb") and held["_queued"]:
+            return _mistake
+        return super().__getattribute__(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.verb == "pickle" and self._completed:
+            raise TypeError("a mistake")
+        return super().__getstate__() | {"verb": self.verb}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        verb = state.pop("verb")
+        super().__setstate__(state)
+        self.verb = verb
+
+
+def _mistake(*_: Any, **__: Any) -> None:
+    raise RuntimeError("a mistake")
