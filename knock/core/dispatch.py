@@ -110,6 +110,10 @@ class Dispatcher:
             self._by_priority[flight.claim.job.priority] -= 1
         return flight
 
+    def pop_all(self, slot: Slot, tickets: Iterable[int]) -> list[Flight]:
+        """Take those of these flights out of a slot's window that are there."""
+        return [flight for t in tickets if (flight := self.pop(slot, t)) is not None]
+
     @property
     def least_urgent(self) -> int | None:
         """The least urgent priority in the windows and here; None if there is nothing."""

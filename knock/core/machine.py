@@ -282,7 +282,7 @@ class Machine:
         if slot is None:
             return None
         head = slot.head
-        flights = self._pop_all(slot, tickets)
+        flights = self._docket.dispatcher.pop_all(slot, tickets)
         slot.handed -= len(flights)
         self._head_may_have_changed(slot, head, now)
         self._docket.returned(flights, now)
@@ -293,10 +293,6 @@ class Machine:
         if slot.head is not before:
             watch_head(slot, now)
             self._kill_cancelled(slot)
-
-    def _pop_all(self, slot: Slot, tickets: Iterable[int]) -> list[Flight]:
-        pop = self._docket.dispatcher.pop
-        return [flight for t in tickets if (flight := pop(slot, t)) is not None]
 
     def _hold(self, now: float) -> None:
         """Release what waits here, and take back what waits in the windows."""
@@ -372,8 +368,8 @@ class Machine:
         slot = self._slot(event.worker, event.generation)
         if slot is None:
             return
-        unstarted = self._pop_all(slot, event.unstarted)
-        rest = self._pop_all(slot, list(slot.window))
+        unstarted = self._docket.dispatcher.pop_all(slot, event.unstarted)
+        rest = self._docket.dispatcher.pop_all(slot, list(slot.window))
         kill, pid, used = slot.kill, slot.pid, slot.cpu_seconds
         self._note_exit(slot, event, now)
         self._fleet.exited(slot, event, now)

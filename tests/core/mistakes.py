@@ -61,8 +61,8 @@ MUTANTS = [
     Mutant(
         "a job that never started is blamed",
         "machine",
-        "unstarted = self._pop_all(slot, event.unstarted)",
-        "unstarted = self._pop_all(slot, event.unstarted[1:])",
+        "unstarted = self._docket.dispatcher.pop_all(slot, event.unstarted)",
+        "unstarted = self._docket.dispatcher.pop_all(slot, event.unstarted[1:])",
     ),
     Mutant(
         "release charged",
