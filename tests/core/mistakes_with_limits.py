@@ -120,8 +120,8 @@ LIMIT_MUTANTS = [
     Mutant(
         "a worker is given up for the time in which the clock stood still",
         "fleet",
-        "self._still.after(slot.head_at) + START_SECONDS",
-        "slot.head_at + START_SECONDS",
+        "self._still.after(sent_at) + START_SECONDS",
+        "sent_at + START_SECONDS",
     ),
     Mutant(
         "a worker has not ended in the time in which the clock stood still",
