@@ -5,8 +5,9 @@ payloads follow as opaque bytes.
 """
 
 import json
+import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from knock.core.job import UNSET, JobOptions, JobSpec, Priority, Unset
@@ -86,26 +87,34 @@ def _job(job_id: int, facts: list[Any], payload: bytes, now: float) -> JobSpec:
     if not isinstance(job_type, str) or not (key is None or isinstance(key, str)):
         raise ProtocolError("malformed addition: a type or key that is no text")
     options = JobOptions(
-        timeout=timeout if timeout is None else _untold(timeout, float),
+        timeout=timeout if timeout is None else _untold(timeout, _finite),
         retry_attempts=_untold(retries, int),
     )
-    later = now - float(created_at)
+    later = now - _finite(created_at)
     return JobSpec(
         job_id,
         job_type,
         payload,
         int(Priority(priority)),
-        later + float(run_at),
+        later + _finite(run_at),
         now,
-        None if expires_at is None else later + float(expires_at),
+        None if expires_at is None else later + _finite(expires_at),
         key,
         options,
-        None if deadline is None else later + float(deadline),
+        None if deadline is None else later + _finite(deadline),
     )
 
 
-def _untold(value: Any, convert: type) -> Any:
+def _untold(value: Any, convert: Callable[[Any], Any]) -> Any:
     return UNSET if value == "unset" else convert(value)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        # It is neither before nor after anything, so whoever waits for it would never stop looking.
+        raise ValueError(f"a time of {number}")
+    return number
 
 
 def encode_ids(job_ids: Sequence[int]) -> bytes:
