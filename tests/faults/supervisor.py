@@ -1,6 +1,6 @@
 """What happens to a supervisor whose storage is in memory; S1, S2 and others need a durable one."""
 
-from tests.faults.row import held, open_still
+from tests.faults.row import held
 
 FAULTS = [
     held(
@@ -25,7 +25,7 @@ FAULTS = [
         "what runs is killed, and queued again uncharged",
         "queue/test_signal.py::test_a_second_signal_kills",
         "run/test_interrupt.py::test_ctrl_c_twice_kills_what_runs",
-        but="a storm of signals",
+        "queue/test_signal.py::test_fifty_signals_at_once_are_a_stop_and_a_kill",
     ),
     held(
         "S6",
@@ -33,9 +33,15 @@ FAULTS = [
         "workers and the supervisor's process ignore it; their caller decides",
         "run/test_interrupt.py::test_ctrl_c_once_lets_what_runs_finish_and_returns_what_is_done",
         "queue/test_signal.py::test_ctrl_c_at_exit_leaves_at_once",
-        but="a signal to the whole group of a terminal",
+        "supervisor/test_signal_storm.py::test_workers_leave_ctrl_c_to_their_caller",
+        "queue/test_signal.py::test_a_terminal_that_is_closed_ends_all_of_it",
     ),
-    open_still("S7", "SIGHUP, SIGPIPE, SIGUSR1, SIGCHLD", "not tested yet"),
+    held(
+        "S7",
+        "SIGHUP, SIGPIPE, SIGUSR1, SIGCHLD",
+        "the supervisor's process and its nursery live through any number of them",
+        "supervisor/test_signal_storm.py::test_supervisor_and_nursery_live_through_a_storm",
+    ),
     held(
         "S13",
         "the system's clock is set",
@@ -50,6 +56,7 @@ FAULTS = [
         "a suspended machine's do not count; of a supervisor that was stopped, results come first",
         "supervisor/test_clock.py::test_a_gap_of_hours_is_over_for_limits_and_delays_and_costs_nobody_else",
         "supervisor/test_clock.py::test_what_ended_in_time_while_its_supervisor_stood_still_has_ended_in_time",
+        "core/test_machine.py::test_no_limit_counts_the_time_in_which_the_clock_stood_still",
     ),
     held(
         "S15",
@@ -89,8 +96,9 @@ FAULTS = [
     held(
         "S36",
         "an odd host: no `/proc`, PID 1, read-only `/tmp`",
-        "figures that need `/proc` are missing, and say so",
+        "it works; figures that need `/proc` are missing, and say so",
         "worker/test_usage.py::test_meter_without_proc_says_that_it_does_not_know",
-        but="a container's first process, users without a name, odd locales",
+        "run/test_surroundings.py::test_a_batch_runs_in_an_odd_place",
+        "run/test_surroundings.py::test_a_batch_runs_whatever_the_environment",
     ),
 ]

@@ -95,7 +95,7 @@ FAULTS = [
         "W39",
         "fails at boot",
         "told with its last words; no job is touched",
-        "core/test_machine.py::test_workers_that_never_boot_end_the_pool_with_their_last_words",
+        "supervisor/test_death.py::test_workers_that_end_while_booting_fail_the_pool_with_their_last_words",
     ),
     played("W40", "no processor", "dead: `unknown_type`; others go on"),
     played("W41", "data of a class that has moved", "an error, not tried again blindly"),
