@@ -164,7 +164,10 @@ def test_a_reading_shows_what_runs_and_what_waits(drive, witness, gate):
     running, *_ = drive.send((jobs.wait, witness, gate), (jobs.pid,), (jobs.pid,))
     witness.wait(1)
     generation, reading = drive.pool.read_ledgers([0, 7]).readings[0]
-    assert idle == (1, replace(reading, ticket=0, started_at=idle[1].started_at, permits_left=0))
+    started_at, sent_at = idle[1].started_at, idle[1].sent_at
+    empty = replace(reading, ticket=0, started_at=started_at, permits_left=0, sent_at=sent_at)
+    assert idle == (1, empty)
+    assert sent_at <= reading.sent_at <= drive.clock.now()
     assert (generation, reading.ticket, reading.permits_left) == (1, running, 2)
     assert reading.started_at == pytest.approx(drive.clock.now(), abs=10)
 
