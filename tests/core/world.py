@@ -35,17 +35,20 @@ class World:
         self.policies = scenario.policies(rng)
         self.names = ["plain", "other", "fuse", "rate", "few"]
         # Some worlds have more of one thing, so that it meets with itself.
-        if seed % 4 == 1:
-            self.names = ["fuse", "rate", "few"]
+        is_narrow = seed % 4 == 1
+        if is_narrow:
+            self.names = ["fuse", "few"]
         elif seed % 4 == 3:
             self.names.append("bound")
         if seed % 3 == 2 and self.workers > 1:
             self.policies |= scenario.wide_policies(Random(seed), self.workers)
-            self.names += ["wide", "broad"]
+            self.names = ["other", "wide"] if is_narrow else [*self.names, "wide", "broad"]
         self.max_jobs = rng.choice([10, 40, 80])
         self.scale = rng.choice([1e-5, 1e-3, 0.02])
         recycle = scenario.recycling(rng)
         self.pool = FakePool(self.workers, rng, recycle)
+        if is_narrow:
+            self.pool.hangs = 0.1  # what hangs is still there when a breaker is half-open
         self.storage = FakeStorage(rng, self.policies)
         rule = scenario.stop_rule(rng)
         self.machine = Machine(
