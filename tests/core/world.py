@@ -48,6 +48,7 @@ class World:
         recycle = scenario.recycling(rng)
         self.pool = FakePool(self.workers, rng, recycle)
         if is_narrow:
+            self.pool.sickness["fuse"] = 0.5
             self.pool.hangs = 0.1  # what hangs is still there when a breaker is half-open
         self.storage = FakeStorage(rng, self.policies)
         rule = scenario.stop_rule(rng)
